@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The mailbox: how dvmm asks, and the emulator answers. This header is the whole protocol.
+ *
+ * Two shared memory files. The *request file* is written by dvmm only (it is sealed against writing
+ * before the emulator gets it): page 0 holds struct machine, page 1 + n the request of slot n. The
+ * *reply file* is written by the emulator: page n holds the reply of slot n. A slot belongs to one vCPU thread;
+ * slot `vcpus`, the last, belongs to dvmm's main thread, for console input.
+ *
+ * One request is under way per slot. dvmm fills the request and then increments request.seq; the worker performs it,
+ * fills the reply and then stores the same number in reply.seq. Both seq words are futexes (shared).
+ *
+ * Who sleeps says so first: `sleeping` in one's own half is set, then the other's seq is checked once more, then
+ * futex_wait. The other side stores its seq and then looks at `sleeping`. Both with sequential consistency, so
+ * a wake-up cannot be lost. A wrong `sleeping` written by a hostile emulator costs a superfluous wake-up or its own reply.
+ *
+ * What dvmm reads of a reply it copies once, then checks (vmm/handoff.c), then uses.
+ */
+#ifndef DVMM_EMULATOR_MAILBOX_H
+#define DVMM_EMULATOR_MAILBOX_H
+
+#include <stdint.h>
+
+#include "emulator/machine.h"
+
+#define MAILBOX_PAGE 4096u
+#define MAILBOX_DATA 64u /* bytes of data in a request or a reply */
+#define MAILBOX_SLOTS (MACHINE_MAX_VCPUS + 1)
+
+enum request_kind {
+	REQUEST_NONE = 0,
+	REQUEST_READ,  /* count elements of size bytes, all from addr (IN, INS, MMIO load) */
+	REQUEST_WRITE, /* the same, to addr */
+	REQUEST_INPUT, /* count bytes typed by the user, for the UART */
+	REQUEST_QUIT,  /* the worker returns (orderly end; in-process mode and tests) */
+};
+
+/* 128 bytes, written by dvmm. */
+struct request {
+	uint32_t seq;      /* futex; written last */
+	uint32_t sleeping; /* dvmm sleeps on reply.seq and wants to be woken */
+	uint32_t kind;     /* enum request_kind */
+	uint32_t space;    /* enum bus_space */
+	uint64_t addr;     /* port or guest-physical address */
+	uint32_t size;     /* bytes per element: 1, 2, 4, 8 */
+	uint32_t count;    /* elements; size * count <= MAILBOX_DATA */
+	uint64_t unused[4];
+	uint8_t data[MAILBOX_DATA];
+} __attribute__((aligned(64)));
+
+#define REPLY_NO_DEVICE UINT32_MAX /* nobody claims the address: reads are all ones, writes dropped */
+
+enum reply_flags {
+	REPLY_CONSOLE_ROOM = 1u << 0, /* the UART can take typed bytes again */
+};
+
+/* 128 bytes, written by the emulator. */
+struct reply {
+	uint32_t seq;      /* futex; written last; equals the request's seq */
+	uint32_t sleeping; /* the worker sleeps on request.seq and wants to be woken */
+	uint32_t device;   /* index into machine.device[], or REPLY_NO_DEVICE */
+	uint32_t flags;    /* enum reply_flags */
+	uint32_t event;    /* enum machine_event */
+	uint32_t exit_code; /* with MACHINE_EXIT */
+	uint64_t console_head; /* bytes the UART has ever put into its ring, or 0: nothing new */
+	uint32_t count;    /* REQUEST_INPUT: bytes taken */
+	uint32_t unused[5];
+	uint8_t data[MAILBOX_DATA]; /* REQUEST_READ: size * count bytes */
+} __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct request) == 128 && sizeof(struct reply) == 128, "layout of the mailbox");
+_Static_assert(sizeof(struct machine) <= MAILBOX_PAGE, "struct machine fits its page");
+
+/* Sizes of the two files. */
+static inline uint64_t mailbox_request_bytes(uint32_t vcpus) { return (uint64_t)(vcpus + 2) * MAILBOX_PAGE; }
+static inline uint64_t mailbox_reply_bytes(uint32_t vcpus) { return (uint64_t)(vcpus + 1) * MAILBOX_PAGE; }
+
+/* Where things are, given where a file is mapped. */
+static inline struct request *mailbox_request(void *file, uint32_t slot)
+{
+	return (struct request *)((uint8_t *)file + (uint64_t)(slot + 1) * MAILBOX_PAGE);
+}
+static inline struct reply *mailbox_reply(void *file, uint32_t slot)
+{
+	return (struct reply *)((uint8_t *)file + (uint64_t)slot * MAILBOX_PAGE);
+}
+
+/*
+ * What the emulator tells dvmm about itself: the words behind the reply of slot 0 (offset 2048 of page 0).
+ * Start-up only; dvmm never looks again once the guest runs.
+ */
+enum emulator_state { EMULATOR_STARTING = 0, EMULATOR_READY, EMULATOR_FAILED };
+
+struct emulator_status {
+	uint32_t state;    /* futex; enum emulator_state */
+	char message[236]; /* with EMULATOR_FAILED: one line, NUL-terminated */
+};
+#define EMULATOR_STATUS_OFFSET 2048u
+
+/* Descriptors that the emulator is started with; those of devices follow from FD_FIRST_DEVICE on, as struct machine says. */
+enum emulator_fd { FD_REQUEST = 3, FD_REPLY, FD_REGION, FD_MEMORY, FD_FIRST_DEVICE };
+
+#endif
