@@ -79,6 +79,8 @@ enum io_kind { IO_NONE = 0, IO_READ, IO_WRITE, IO_FLUSH, IO_RANDOM };
 struct io_request {
 	uint32_t kind;  /* enum io_kind */
 	uint32_t count; /* segments used, <= IO_SEGMENTS */
+	uint32_t sync;  /* IO_WRITE: 1: must be on stable storage before it completes (RWF_DSYNC) */
+	uint32_t unused;
 	uint64_t offset; /* bytes into the backing file */
 	struct io_segment seg[IO_SEGMENTS];
 };
