@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * System call filters, one for each kind of thread.
+ *
+ * The rules are tables (filters.c): a line per system call, what its arguments must be, who needs it. In the
+ * emulator a call that is not in the table kills the process. In dvmm it raises SIGSYS, whose handler puts
+ * the terminal right and ends the process.
+ *
+ * filter_build() takes some 0.2 ms and uses the heap, so it is done once for each kind, before threads start;
+ * filter_load() is one system call and is made by each thread for itself (no SECCOMP_FILTER_FLAG_TSYNC: the
+ * threads differ). That *every* thread has loaded its filter is for the caller to make sure, by a barrier
+ * after filter_load().
+ *
+ * What the rules ask of the code of a filtered thread:
+ *   - emulator: futex waits have no timeout; reads and writes are of 8 bytes on the eventfds; clocks are
+ *     CLOCK_REALTIME and CLOCK_MONOTONIC; getrandom() has no flags; a thread ends by syscall(SYS_exit) or
+ *     _exit(), never by returning from its start function (the C library would give back its stack first).
+ *     Mutexes and barriers are fine, condition variables are not; no malloc, no stdio;
+ *   - vCPU threads: no malloc, no stdio but dprintf(); they may return.
+ */
+#ifndef DVMM_SECCOMP_FILTERS_H
+#define DVMM_SECCOMP_FILTERS_H
+
+#include <linux/filter.h>
+#include <stdint.h>
+
+enum filter_kind {
+	FILTER_WORKER, /* emulator, one thread per mailbox slot */
+	FILTER_IO,     /* emulator, I/O thread (the first thread) */
+	FILTER_VCPU,   /* dvmm, vCPU threads */
+	FILTER_MAIN,   /* dvmm, main thread (and those of its kind: watchdog, console) */
+	FILTER_KINDS
+};
+
+/* The descriptors that rules are about; those that a kind has no rule for are not looked at. */
+struct filter_fds {
+	int first_event; /* WORKER, IO: eventfds, with all numbers up to */
+	int last_event;  /* ... this one; last_event < first_event: there are none */
+	int ring;        /* IO: the io_uring */
+	int vcpu;        /* VCPU: this thread's vCPU */
+};
+
+#define FILTER_MAX_INSTRUCTIONS 512
+
+struct filter {
+	uint16_t length;
+	struct sock_filter code[FILTER_MAX_INSTRUCTIONS];
+};
+
+/* Makes the filter of a kind. 0 or -errno; -E2BIG if it does not fit. */
+int filter_build(struct filter *filter, enum filter_kind kind, const struct filter_fds *fds);
+
+/* The calling thread sets no_new_privs and obeys the filter from now on. 0 or -errno. */
+int filter_load(const struct filter *filter);
+
+/* What a rule asks of one argument: (argument & mask) == value. */
+struct filter_argument {
+	uint8_t index;
+	uint64_t mask, value;
+};
+
+/* What argument 0 may be, where that is known only when the filter is built. */
+enum filter_first {
+	FILTER_ANY = 0,
+	FILTER_EVENT_FD, /* first_event .. last_event */
+	FILTER_RING_FD,
+	FILTER_VCPU_FD,
+	FILTER_SELF, /* this process's id */
+};
+
+#define FILTER_ARGUMENTS 3
+
+struct filter_rule {
+	int syscall;
+	enum filter_first first;
+	struct filter_argument argument[FILTER_ARGUMENTS]; /* unused: mask 0 */
+	const char *why;
+};
+
+/* The table of a kind, most frequent calls first; a call with several rules passes if one of them fits. */
+const struct filter_rule *filter_rules(enum filter_kind kind, unsigned *count);
+
+/* How many different system calls the kinds in the mask (1 << kind | ...) may use between them. */
+unsigned filter_syscalls(unsigned kinds);
+
+#endif
