@@ -93,7 +93,6 @@ static const struct filter_rule io_rules[] = {
 	{ SCMP_SYS(clock_nanosleep), FILTER_ANY, {}, "quanta of the watchdog, pauses" },                    \
 	{ SCMP_SYS(sched_setaffinity), FILTER_ANY, {}, "pin, and move to another CPU" },                    \
 	{ SCMP_SYS(sched_getaffinity), FILTER_ANY, {}, "where may we run" },                                \
-	{ SCMP_SYS(sched_yield), FILTER_ANY, {}, "spinning on a single CPU" },                              \
 	{ SCMP_SYS(getcpu), FILTER_ANY, {}, "statistics, where the vDSO cannot" },                          \
 	{ SCMP_SYS(getpid), FILTER_ANY, {}, "tgkill" },                                                     \
 	{ SCMP_SYS(gettid), FILTER_ANY, {}, "tgkill, statistics" },                                         \
@@ -128,22 +127,13 @@ static const struct filter_rule main_rules[] = {
 	DVMM_FUTEX_RULES
 	{ SCMP_SYS(ppoll), FILTER_ANY, {}, "main loop" },
 	{ SCMP_SYS(poll), FILTER_ANY, {}, "main loop" },
-	{ SCMP_SYS(epoll_wait), FILTER_ANY, {}, "main loop" },
-	{ SCMP_SYS(epoll_pwait), FILTER_ANY, {}, "main loop" },
-	{ SCMP_SYS(epoll_ctl), FILTER_ANY, {}, "main loop: stop listening to a closed stdin" },
 	DVMM_RULES
-	{ SCMP_SYS(timerfd_settime), FILTER_ANY, {}, "quanta of the watchdog" },
 	{ SCMP_SYS(pidfd_send_signal), FILTER_ANY, {}, "kill the emulator" },
 	{ SCMP_SYS(waitid), FILTER_ANY, {}, "how the emulator ended" },
 	{ SCMP_SYS(wait4), FILTER_ANY, {}, "how the emulator ended" },
 	{ SCMP_SYS(close), FILTER_ANY, {}, "clean-up" },
-	{ SCMP_SYS(fsync), FILTER_ANY, {}, "clean-up: disks, in-process" },
-	{ SCMP_SYS(lseek), FILTER_ANY, {}, "stdio: the statistics file" },
-	{ SCMP_SYS(fstat), FILTER_ANY, {}, "stdio: the statistics file" },
-	{ SCMP_SYS(newfstatat), FILTER_ANY, { IS(3, AT_EMPTY_PATH) }, "fstat() of newer C libraries" },
-	{ SCMP_SYS(writev), FILTER_ANY, {}, "stdio: the statistics file" },
-	{ SCMP_SYS(ioctl), FILTER_ANY, { IS(1, TCGETS) }, "stdio: is it a terminal" },
-	{ SCMP_SYS(fcntl), FILTER_ANY, { IS(1, F_SETFL) }, "put the terminal right: blocking again" },
+	{ SCMP_SYS(fcntl), FILTER_ANY, { IS(1, F_OFD_SETLK) }, "give back the disks' locks" },
+	{ SCMP_SYS(ftruncate), FILTER_ANY, {}, "the statistics file" },
 	{ SCMP_SYS(brk), FILTER_ANY, {}, "malloc: the statistics' JSON" },
 	{ SCMP_SYS(mmap), FILTER_ANY, { NOT(2, PROT_EXEC) }, "malloc: the statistics' JSON" },
 	{ SCMP_SYS(mremap), FILTER_ANY, {}, "realloc: the statistics' JSON" },
