@@ -82,6 +82,9 @@ struct machine {
 	struct machine_device device[MACHINE_MAX_DEVICES];
 };
 
+/* Where the machine's RAM is for a process that has the guest memory file mapped at ram. */
+void machine_memory(const struct machine *m, void *ram, struct guest_memory *memory);
+
 /* The model of a device type (emulator/models.c), or NULL for an unknown type. */
 const struct device_ops *device_ops_of(uint32_t type);
 

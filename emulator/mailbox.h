@@ -93,7 +93,7 @@ enum emulator_state { EMULATOR_STARTING = 0, EMULATOR_READY, EMULATOR_FAILED };
 
 struct emulator_status {
 	uint32_t state;    /* futex; enum emulator_state */
-	char message[236]; /* with EMULATOR_FAILED: one line, NUL-terminated */
+	char message[252]; /* with EMULATOR_FAILED: one line, NUL-terminated */
 };
 #define EMULATOR_STATUS_OFFSET 2048u
 

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation. Whatever happens to a device - a register access, a doorbell, the end of an I/O
+ * request, a key typed - is one *operation*, and every operation takes the same way:
+ *
+ *     lock the device
+ *     begin      the spare copy becomes equal to the committed one
+ *     model      works on the spare; effects go to the spare's outbox, the reply to its journal
+ *     commit     one store makes all of it true
+ *     effects    interrupt, used index, I/O to start: all idempotent
+ *     publish    the reply becomes visible to dvmm
+ *     unlock
+ *
+ * Reply and effects come before the next operation on the same device begins, so at most one operation per device
+ * is ever committed but not finished, and the region alone says which and what remains to be done for it.
+ */
+#include "emulator/core.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "devices/virtqueue.h"
+#include "emulator/bus.h"
+
+static uint64_t wall_clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+int core_init(struct core *core, const struct machine *m, void *region, const struct guest_memory *memory)
+{
+	int err;
+
+	memset(core, 0, sizeof(*core));
+	core->machine = m;
+	core->region = region;
+	core->memory = *memory;
+	core->now_ns = wall_clock_ns;
+	err = region_layout(m, &core->layout);
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < MACHINE_MAX_DEVICES; i++)
+		pthread_mutex_init(&core->lock[i], NULL);
+	return 0;
+}
+
+/* An operation under way: the device is locked, the spare copy is ours. */
+struct transaction {
+	uint32_t device;
+	uint32_t spare;
+	struct region_copy *copy;
+	struct operation op;
+};
+
+static void transaction_begin(struct core *core, struct transaction *t, uint32_t device)
+{
+	pthread_mutex_lock(&core->lock[device]);
+	t->device = device;
+	t->spare = region_begin(&core->layout, core->region, device);
+	t->copy = region_copy_of(&core->layout, core->region, device, t->spare);
+	t->op = (struct operation){
+		.state = region_state_of(&core->layout, core->region, device, t->spare),
+		.bulk = region_bulk_of(&core->layout, core->region, device),
+		.out = &t->copy->outbox,
+		.mem = &core->memory,
+		.now_ns = core->now_ns,
+	};
+}
+
+/* The effects that concern the world outside of dvmm. Idempotent. */
+static void perform_effects(struct core *core, uint32_t device, const struct outbox *out)
+{
+	bool interrupt = out->irq != 0;
+	const uint64_t one = 1;
+
+	if (out->used_gpa)
+		interrupt |= virtqueue_publish(out, &core->memory);
+	if (out->io_start && core->start_io)
+		core->start_io(core->io_context, device, out->io_start);
+	if (interrupt && core->machine->device[device].irq_fd >= 0) {
+		/* An eventfd only fails to count when it is full, and then the line is being pulsed anyway. */
+		if (write(core->machine->device[device].irq_fd, &one, sizeof(one)) < 0)
+			return;
+	}
+}
+
+/* Commits, does the effects, publishes the reply (if somebody waits for one) and unlocks. */
+static void transaction_end(struct core *core, struct transaction *t,
+			    void (*publish)(void *context, const struct reply *), void *context)
+{
+	struct reply *reply = &t->copy->journal.reply;
+
+	reply->event = t->copy->outbox.event;
+	reply->exit_code = t->copy->outbox.exit_code;
+	reply->console_head = t->copy->outbox.console_head;
+	reply->flags = t->copy->outbox.console_room ? REPLY_CONSOLE_ROOM : 0;
+	region_commit(&core->layout, core->region, t->device, t->spare);
+	perform_effects(core, t->device, &t->copy->outbox);
+	if (publish)
+		publish(context, reply);
+	pthread_mutex_unlock(&core->lock[t->device]);
+}
+
+/* A request is well-formed if its data fit the mailbox; dvmm never sends another, but it costs nothing to look. */
+static bool request_valid(const struct request *req)
+{
+	if (req->kind == REQUEST_INPUT)
+		return req->count <= MAILBOX_DATA;
+	return (req->kind == REQUEST_READ || req->kind == REQUEST_WRITE) &&
+	       (req->size == 1 || req->size == 2 || req->size == 4 || req->size == 8) &&
+	       req->count <= MAILBOX_DATA / req->size;
+}
+
+static uint32_t request_device(const struct core *core, const struct request *req)
+{
+	if (req->kind == REQUEST_INPUT) {
+		for (uint32_t i = 0; i < core->machine->devices; i++)
+			if (device_ops_of(core->machine->device[i].type)->input)
+				return i;
+		return REPLY_NO_DEVICE;
+	}
+	return bus_find(core->machine, req->space, req->addr);
+}
+
+static void run_model(struct core *core, struct transaction *t, const struct request *req, struct reply *reply)
+{
+	const struct machine_device *dev = &core->machine->device[t->device];
+
+	if (req->kind == REQUEST_INPUT) {
+		reply->count = device_ops_of(dev->type)->input(&t->op, req->data, req->count);
+		return;
+	}
+	for (uint32_t i = 0; i < req->count; i++) {
+		size_t at = (size_t)i * req->size;
+
+		if (req->kind == REQUEST_WRITE)
+			bus_write(dev, &t->op, req->addr, req->size, req->data + at);
+		else
+			bus_read(dev, &t->op, req->addr, req->size, reply->data + at);
+	}
+}
+
+void core_request(struct core *core, uint32_t slot, const struct request *req,
+		  void (*publish)(void *context, const struct reply *), void *context)
+{
+	uint32_t device = request_valid(req) ? request_device(core, req) : REPLY_NO_DEVICE;
+	struct transaction t;
+
+	if (device == REPLY_NO_DEVICE) {
+		struct reply nobody = {.device = REPLY_NO_DEVICE, .seq = req->seq};
+
+		memset(nobody.data, 0xff, sizeof(nobody.data));
+		publish(context, &nobody);
+		return;
+	}
+	transaction_begin(core, &t, device);
+	t.copy->journal.slot = slot;
+	t.copy->journal.seq = req->seq;
+	t.copy->journal.reply.seq = req->seq;
+	t.copy->journal.reply.device = device;
+	run_model(core, &t, req, &t.copy->journal.reply);
+	transaction_end(core, &t, publish, context);
+}
+
+void core_notify(struct core *core, uint32_t device)
+{
+	const struct device_ops *ops = device_ops_of(core->machine->device[device].type);
+	struct transaction t;
+
+	if (!ops->notify)
+		return;
+	transaction_begin(core, &t, device);
+	ops->notify(&t.op, 0);
+	transaction_end(core, &t, NULL, NULL);
+}
+
+void core_complete(struct core *core, uint32_t device, unsigned slot, int32_t result)
+{
+	const struct device_ops *ops = device_ops_of(core->machine->device[device].type);
+	struct transaction t;
+
+	if (!ops->complete)
+		return;
+	transaction_begin(core, &t, device);
+	ops->complete(&t.op, slot, result);
+	transaction_end(core, &t, NULL, NULL);
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * dvmm-emulator: the process that holds all device models and can do nothing but compute.
+ *
+ * Started by dvmm with descriptors at fixed numbers (mailbox.h). main() reads as the order in which power is
+ * given up: map what was passed, close what is no longer needed, make the ring, enter the sandbox, start the
+ * workers, and have every thread install its own system call filter, its own last act of freedom. Only then
+ * dvmm is told that we are ready, and only after that the first byte that a guest controls arrives.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "emulator/futex.h"
+#include "emulator/io.h"
+#include "emulator/worker.h"
+#include "sched/topology.h"
+#include "seccomp/filters.h"
+#include "seccomp/sandbox.h"
+
+#define WORKER_STACK (128u << 10)
+
+struct emulator {
+	const struct machine *machine; /* in the request file, which we cannot write */
+	uint8_t *requests;
+	uint8_t *replies;
+	struct core core;
+	struct io io;
+	struct worker worker[MAILBOX_SLOTS];
+	struct eventfd_range {
+		int first, last;
+	} eventfds;
+	struct filter worker_filter, io_filter;
+	pthread_barrier_t filtered; /* every thread has its filter */
+};
+
+static struct emulator emulator;
+
+static struct emulator_status *status(void)
+{
+	return (struct emulator_status *)(emulator.replies + EMULATOR_STATUS_OFFSET);
+}
+
+static void report(uint32_t state)
+{
+	__atomic_store_n(&status()->state, state, __ATOMIC_SEQ_CST);
+	futex_wake(&status()->state);
+}
+
+/* Before the filters only: says what failed and ends. */
+static void __attribute__((noreturn)) fail(const char *what, int err)
+{
+	snprintf(status()->message, sizeof(status()->message), "%s: %s", what, strerror(-err));
+	report(EMULATOR_FAILED);
+	_exit(1);
+}
+
+/* Maps the whole of a descriptor and closes it. NULL: errno says why. */
+static void *map_and_close(int fd, int prot)
+{
+	struct stat st;
+	void *p = MAP_FAILED;
+
+	if (fstat(fd, &st) == 0)
+		p = mmap(NULL, (size_t)st.st_size, prot, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	close(fd);
+	return p;
+}
+
+static void map_files(struct emulator *e)
+{
+	struct guest_memory memory;
+	void *region, *ram;
+	int err;
+
+	e->requests = map_and_close(FD_REQUEST, PROT_READ);
+	e->replies = map_and_close(FD_REPLY, PROT_READ | PROT_WRITE);
+	if (!e->requests || !e->replies)
+		_exit(1); /* nobody to tell; dvmm sees the exit */
+	e->machine = (const struct machine *)e->requests;
+	region = map_and_close(FD_REGION, PROT_READ | PROT_WRITE);
+	ram = map_and_close(FD_MEMORY, PROT_READ | PROT_WRITE);
+	if (!region || !ram)
+		fail("cannot map shared memory", -errno);
+	machine_memory(e->machine, ram, &memory);
+	err = core_init(&e->core, e->machine, region, &memory);
+	if (err)
+		fail("cannot lay out the state region", err);
+}
+
+/* After registration with the ring, backing files are reached through it alone; the eventfds stay, workers write them. */
+static void start_ring(struct emulator *e)
+{
+	int err = io_init(&e->io, &e->core);
+
+	if (err)
+		fail("cannot set up io_uring", err);
+	e->eventfds = (struct eventfd_range){FD_FIRST_DEVICE, FD_FIRST_DEVICE - 1};
+	for (uint32_t i = 0; i < e->machine->devices; i++) {
+		const struct machine_device *d = &e->machine->device[i];
+
+		if (d->file_fd >= 0)
+			close(d->file_fd);
+		if (d->irq_fd > e->eventfds.last)
+			e->eventfds.last = d->irq_fd;
+		if (d->queue_fd > e->eventfds.last)
+			e->eventfds.last = d->queue_fd;
+	}
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	int err = sched_pin_thread(0, emulator.machine->worker_cpu[w->slot]);
+
+	if (err)
+		fail("cannot bind a worker to its CPU", err);
+	err = filter_load(&emulator.worker_filter);
+	if (err)
+		fail("cannot install a worker's system call filter", err);
+	pthread_barrier_wait(&emulator.filtered);
+	worker_run(w);
+	syscall(SYS_exit, 0); /* returning would give back the stack, with calls that the filter forbids */
+	return NULL;
+}
+
+static void start_workers(struct emulator *e)
+{
+	uint32_t workers = e->machine->vcpus + 1;
+	pthread_attr_t attr;
+
+	pthread_barrier_init(&e->filtered, NULL, workers + 1);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, WORKER_STACK);
+	for (uint32_t i = 0; i < workers; i++) {
+		pthread_t thread;
+		int err;
+
+		e->worker[i] = (struct worker){
+			.core = &e->core,
+			.request = mailbox_request(e->requests, i),
+			.reply = mailbox_reply(e->replies, i),
+			.slot = i,
+			.spin_ns = e->machine->handoff == HANDOFF_SPIN ? e->machine->spin_ns : 0,
+		};
+		err = pthread_create(&thread, &attr, worker_main, &e->worker[i]);
+		if (err)
+			fail("cannot start a worker", -err);
+	}
+}
+
+static void build_filters(struct emulator *e)
+{
+	const struct filter_fds fds = {
+		.first_event = e->eventfds.first,
+		.last_event = e->eventfds.last,
+		.ring = e->io.ring.ring_fd,
+	};
+	int err = filter_build(&e->worker_filter, FILTER_WORKER, &fds);
+
+	if (!err)
+		err = filter_build(&e->io_filter, FILTER_IO, &fds);
+	if (err)
+		fail("cannot build the system call filters", err);
+}
+
+static uint64_t largest_disk_bytes(const struct machine *m)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < m->devices; i++)
+		if (m->device[i].config.capacity * 512 > bytes)
+			bytes = m->device[i].config.capacity * 512;
+	return bytes;
+}
+
+/* A stage of the sandbox that failed has written its line. */
+static void require(int err)
+{
+	if (err) {
+		report(EMULATOR_FAILED);
+		_exit(1);
+	}
+}
+
+int main(void)
+{
+	struct emulator *e = &emulator;
+	int err;
+
+	map_files(e);
+	start_ring(e);
+	require(sandbox_enter(status()->message));
+	build_filters(e);
+	start_workers(e);
+	require(sandbox_seal(largest_disk_bytes(e->machine), status()->message));
+	err = filter_load(&e->io_filter);
+	if (err)
+		fail("cannot install the system call filter", err);
+	pthread_barrier_wait(&e->filtered);
+	report(EMULATOR_READY);
+	io_run(&e->io);
+	return 1;
+}

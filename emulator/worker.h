@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A worker: the thread that answers one mailbox slot. Sleeps (or spins, then sleeps) until dvmm
+ * has written a request, performs it through the core, and stores the reply.
+ */
+#ifndef DVMM_EMULATOR_WORKER_H
+#define DVMM_EMULATOR_WORKER_H
+
+#include "emulator/core.h"
+
+struct worker {
+	struct core *core;
+	const struct request *request; /* shared; dvmm writes it */
+	struct reply *reply;           /* shared; we write it */
+	uint32_t slot;
+	uint32_t spin_ns; /* how long to spin for the next request before sleeping; 0: not at all */
+};
+
+/* Serves requests until REQUEST_QUIT. */
+void worker_run(struct worker *w);
+
+#endif
