@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The hand-off against emulators of the test's own: honest ones through both ways of waiting, and ones that lie.
+ */
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "emulator/futex.h"
+#include "emulator/worker.h"
+#include "vmm/handoff.h"
+
+static struct vm vm;
+static struct handoff h;
+static pthread_t emulator;
+
+static void setup(void)
+{
+	memset(&vm, 0, sizeof(vm));
+	vm.machine.vcpus = 1;
+	vm.machine.devices = 1;
+	vm.machine.spin_ns = 20000;
+	vm.wake_fd = eventfd(0, EFD_NONBLOCK);
+	vm.requests.at = aligned_alloc(MAILBOX_PAGE, mailbox_request_bytes(1));
+	vm.replies.at = aligned_alloc(MAILBOX_PAGE, mailbox_reply_bytes(1));
+	memset(vm.requests.at, 0, mailbox_request_bytes(1));
+	memset(vm.replies.at, 0, mailbox_reply_bytes(1));
+	handoff_init(&h, &vm, 0);
+}
+
+/* A worker over a machine with no device at all: every read is all ones. */
+static void *honest(void *arg)
+{
+	static struct machine none;
+	static struct core core;
+	struct guest_memory memory = {0};
+	struct worker w = {.core = &core, .request = h.request, .reply = mailbox_reply(vm.replies.at, 0),
+			   .spin_ns = *(uint32_t *)arg};
+
+	core_init(&core, &none, NULL, &memory);
+	worker_run(&w);
+	return NULL;
+}
+
+static void ask(uint32_t kind)
+{
+	struct request *req = handoff_request(&h);
+
+	req->kind = kind;
+	req->addr = 0x80;
+	req->size = 1;
+	req->count = 1;
+}
+
+START_TEST(many_requests_in_each_mode)
+{
+	static const uint32_t spins[][2] = {{0, 0}, {20000, 20000}, {20000, 0}, {0, 20000}};
+	uint32_t spin = spins[_i][0];
+	struct reply reply;
+
+	h.spin_ns = spins[_i][1];
+	pthread_create(&emulator, NULL, honest, &spin);
+	for (int i = 0; i < 2000; i++) {
+		ask(REQUEST_READ);
+		ck_assert_int_eq(handoff_call(&h, &reply), 0);
+		ck_assert_uint_eq(reply.data[0], 0xff);
+		ck_assert_uint_eq(reply.device, REPLY_NO_DEVICE);
+	}
+	ask(REQUEST_QUIT);
+	handoff_send(&h);
+	pthread_join(emulator, NULL);
+}
+END_TEST
+
+START_TEST(stop_ends_a_wait)
+{
+	struct reply reply;
+
+	vm_stop(&vm, EXIT_EMULATOR_LOST, "test");
+	ask(REQUEST_READ);
+	ck_assert_int_eq(handoff_call(&h, &reply), -EINTR); /* nobody answers */
+}
+END_TEST
+
+START_TEST(poll_does_not_wait_for_ever)
+{
+	struct reply reply;
+
+	ask(REQUEST_READ);
+	handoff_send(&h);
+	ck_assert_int_eq(handoff_poll(&h, 1000, &reply), -EAGAIN);
+	__atomic_store_n(&mailbox_reply(vm.replies.at, 0)->seq, 1, __ATOMIC_RELEASE);
+	ck_assert_int_eq(handoff_poll(&h, 1000, &reply), 0);
+}
+END_TEST
+
+START_TEST(a_wrong_sequence_is_a_lie)
+{
+	struct reply reply;
+
+	mailbox_reply(vm.replies.at, 0)->seq = 7;
+	ask(REQUEST_READ);
+	ck_assert_int_eq(handoff_call(&h, &reply), -EPROTO);
+	ck_assert(vm_stopping(&vm));
+	ck_assert_int_eq(vm.stop.status, EXIT_EMULATOR_LOST);
+	ck_assert_ptr_nonnull(strstr(vm.stop.reason, "sequence 7"));
+}
+END_TEST
+
+static const struct lie {
+	struct reply reply;
+	uint32_t kind;
+	bool honest;
+} lies[] = {
+	{.reply = {.device = 0}, .kind = REQUEST_READ, .honest = true},
+	{.reply = {.device = REPLY_NO_DEVICE, .flags = REPLY_CONSOLE_ROOM}, .kind = REQUEST_READ, .honest = true},
+	{.reply = {.event = MACHINE_EXIT, .exit_code = 7}, .kind = REQUEST_WRITE, .honest = true},
+	{.reply = {.count = 1}, .kind = REQUEST_INPUT, .honest = true},
+	{.reply = {.device = 1}, .kind = REQUEST_READ},
+	{.reply = {.device = UINT32_MAX - 1}, .kind = REQUEST_READ},
+	{.reply = {.event = MACHINE_EXIT + 1}, .kind = REQUEST_READ},
+	{.reply = {.event = UINT32_MAX}, .kind = REQUEST_READ},
+	{.reply = {.flags = 2}, .kind = REQUEST_READ},
+	{.reply = {.flags = 0x80000001}, .kind = REQUEST_READ},
+	{.reply = {.count = 2}, .kind = REQUEST_INPUT},
+	{.reply = {.count = UINT32_MAX}, .kind = REQUEST_INPUT},
+};
+
+START_TEST(replies_are_checked)
+{
+	struct reply *shared = mailbox_reply(vm.replies.at, 0), reply;
+	const struct lie *lie = &lies[_i];
+
+	ask(lie->kind);
+	handoff_send(&h);
+	*shared = lie->reply;
+	shared->seq = 1;
+	ck_assert_int_eq(handoff_poll(&h, 0, &reply), lie->honest ? 0 : -EPROTO);
+	ck_assert(vm_stopping(&vm) == !lie->honest);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("handoff");
+	TCase *t = tcase_create("handoff");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_add_checked_fixture(t, setup, NULL);
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(t, many_requests_in_each_mode, 0, 4);
+	tcase_add_test(t, stop_ends_a_wait);
+	tcase_add_test(t, poll_does_not_wait_for_ever);
+	tcase_add_test(t, a_wrong_sequence_is_a_lie);
+	tcase_add_loop_test(t, replies_are_checked, 0, sizeof(lies) / sizeof(lies[0]));
+	suite_add_tcase(s, t);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}

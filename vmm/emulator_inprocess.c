@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * --emulation=in-process: the core in dvmm itself, with an I/O thread of its own. No sandbox; for comparison.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/vm.h"
+
+static void *io_main(void *arg)
+{
+	struct vm *vm = arg;
+	int err = io_run(vm->io);
+
+	vm_stop(vm, EXIT_EMULATOR_LOST, "the I/O thread has failed: %s", strerror(-err));
+	return NULL;
+}
+
+int emulator_start_in_process(struct vm *vm, struct failure *f)
+{
+	pthread_t thread;
+	int err;
+
+	vm->core = calloc(1, sizeof(*vm->core));
+	vm->io = calloc(1, sizeof(*vm->io));
+	if (!vm->core || !vm->io)
+		return fail_with(f, EXIT_HOST, "out of memory");
+	err = core_init(vm->core, &vm->machine, vm->region.at, &vm->memory);
+	if (!err)
+		err = io_init(vm->io, vm->core);
+	if (err)
+		return fail_with(f, EXIT_HOST, "in-process emulation: cannot set up io_uring: %s", strerror(-err));
+	err = pthread_create(&thread, NULL, io_main, vm);
+	if (err)
+		return fail_with(f, EXIT_HOST, "in-process emulation: cannot start the I/O thread: %s", strerror(err));
+	return 0;
+}

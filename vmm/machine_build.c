@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Command line -> machine. The devices every guest gets, then virtio-mmio: an entropy source and the disks.
+ *
+ * Descriptors in the table are dvmm's own here; emulator_spawn() renumbers them for the emulator.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/vm.h"
+
+#define SECTOR 512u
+
+/* Interrupt lines for virtio: first those that no ISA device has ever had. */
+static const uint32_t virtio_irqs[] = {16, 17, 18, 19, 20, 21, 22, 23, 5, 6, 7, 10, 11, 12, 14, 15};
+_Static_assert(sizeof(virtio_irqs) / sizeof(virtio_irqs[0]) == MACHINE_MAX_DISKS + 1, "a line for each");
+
+static const struct machine_device pc_devices[] = {
+	{.type = DEVICE_UART, .base = UART_PORT, .size = 8, .irq = UART_IRQ},
+	{.type = DEVICE_RTC, .base = RTC_PORT, .size = 2, .irq = NO_IRQ},
+	{.type = DEVICE_I8042, .base = I8042_PORT, .size = 5, .irq = NO_IRQ},
+	{.type = DEVICE_ACPI_PM, .base = ACPI_PM_PORT, .size = 6, .irq = NO_IRQ},
+	{.type = DEVICE_RESET, .base = RESET_PORT, .size = 1, .irq = NO_IRQ},
+	{.type = DEVICE_DEBUG_EXIT, .base = DEBUG_EXIT_PORT, .size = 4, .irq = NO_IRQ},
+};
+
+static int new_eventfd(int *fd, int flags, struct failure *f)
+{
+	*fd = eventfd(0, EFD_CLOEXEC | flags);
+	return *fd >= 0 ? 0 : fail_with(f, EXIT_HOST, "cannot create an eventfd: %s", strerror(errno));
+}
+
+static int add_device(struct machine *m, const struct machine_device *template, struct failure *f)
+{
+	struct machine_device *d = &m->device[m->devices++];
+
+	*d = *template;
+	d->irq_fd = d->queue_fd = -1;
+	/* Writers of a line never wait: an interrupt that cannot be counted any more is pending already. The
+	 * reader of a doorbell does wait, through io_uring, which would fail at once were it non-blocking. */
+	if (d->irq != NO_IRQ && new_eventfd(&d->irq_fd, EFD_NONBLOCK, f))
+		return -1;
+	if (device_ops_of(d->type)->queues && new_eventfd(&d->queue_fd, 0, f))
+		return -1;
+	return 0;
+}
+
+static int add_virtio(struct machine *m, uint32_t n, uint32_t type, int file_fd, const struct device_config *config,
+		      struct failure *f)
+{
+	struct machine_device d = {
+		.type = type,
+		.space = BUS_MMIO,
+		.base = VIRTIO_MMIO_BASE + n * VIRTIO_MMIO_SIZE,
+		.size = VIRTIO_MMIO_SIZE,
+		.irq = virtio_irqs[n],
+		.file_fd = file_fd,
+		.config = *config,
+	};
+
+	return add_device(m, &d, f);
+}
+
+/* Open-file-description locks: they go with the descriptor into the emulator, and other programs see them. */
+static int lock_disk(int fd, const struct disk_option *disk, struct failure *f)
+{
+	struct flock lock = {.l_type = disk->read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
+
+	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+		return 0;
+	if (errno == EAGAIN || errno == EACCES)
+		return fail_with(f, EXIT_USAGE, "%.200s: in use by another process; %s", disk->path,
+			    disk->read_only ? "a writer has it open" : "stop that first, or attach both as ,ro");
+	return fail_with(f, EXIT_USAGE, "%.200s: cannot be locked: %s", disk->path, strerror(errno));
+}
+
+static int disk_size(int fd, const struct disk_option *disk, uint64_t *bytes, struct failure *f)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return fail_with(f, EXIT_USAGE, "%.200s: %s", disk->path, strerror(errno));
+	if (S_ISREG(st.st_mode))
+		*bytes = (uint64_t)st.st_size;
+	else if (!S_ISBLK(st.st_mode))
+		return fail_with(f, EXIT_USAGE, "%.200s: not a file or block device; a disk must be one", disk->path);
+	else if (ioctl(fd, BLKGETSIZE64, bytes) < 0)
+		return fail_with(f, EXIT_USAGE, "%.200s: its size is unknown: %s", disk->path, strerror(errno));
+	if (*bytes == 0 || *bytes % SECTOR)
+		return fail_with(f, EXIT_USAGE, "%.200s: %llu bytes; a raw disk is a multiple of 512: extend it with truncate",
+			    disk->path, (unsigned long long)*bytes);
+	return 0;
+}
+
+static int open_disk(const struct disk_option *disk, uint64_t *bytes, struct failure *f)
+{
+	/* O_NONBLOCK: a FIFO must not make us wait for its other end. */
+	int fd = open(disk->path, (disk->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0 && errno == EISDIR)
+		return fail_with(f, EXIT_USAGE, "%.200s: is a directory; a disk must be a file or block device", disk->path);
+	if (fd < 0)
+		return fail_with(f, EXIT_USAGE, "%.200s: cannot be opened%s: %s", disk->path,
+			    disk->read_only ? "" : " for writing", strerror(errno));
+	if (disk_size(fd, disk, bytes, f) || lock_disk(fd, disk, f)) {
+		close(fd);
+		return -1;
+	}
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+	return fd;
+}
+
+static int add_disk(struct machine *m, uint32_t n, const struct disk_option *disk, struct failure *f)
+{
+	struct device_config config = {.read_only = disk->read_only};
+	uint64_t bytes = 0;
+	int fd = open_disk(disk, &bytes, f);
+
+	if (fd < 0)
+		return -1;
+	config.capacity = bytes / SECTOR;
+	snprintf(config.serial, sizeof(config.serial), "dvmm-disk%u", n);
+	return add_virtio(m, n + 1, DEVICE_VIRTIO_BLK, fd, &config, f);
+}
+
+int machine_build(struct machine *m, const struct options *o, struct failure *f)
+{
+	const struct device_config none = {0};
+
+	m->vcpus = o->cpus;
+	m->ram_bytes = o->mem_bytes;
+	for (size_t i = 0; i < sizeof(pc_devices) / sizeof(pc_devices[0]); i++) {
+		struct machine_device d = pc_devices[i];
+
+		d.file_fd = -1;
+		if (add_device(m, &d, f))
+			return -1;
+	}
+	if (add_virtio(m, 0, DEVICE_VIRTIO_RNG, -1, &none, f))
+		return -1;
+	for (uint32_t i = 0; i < o->disks; i++)
+		if (add_disk(m, i, &o->disk[i], f))
+			return -1;
+	return 0;
+}

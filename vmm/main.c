@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * dvmm: the privileged process. main() reads as the life of a virtual machine:
+ *
+ *     options, files, shared memory       nothing has power over us yet
+ *     emulator starts                     and walks into its sandbox while we go on
+ *     VM, guest memory, kernel, vCPUs
+ *     emulator ready, our own filters     before the first guest instruction
+ *     the guest runs                      vCPU threads; here: signals, typed input, the emulator's pidfd
+ *     everybody out                       status and reason come from whoever stopped the machine first
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/sysinfo.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "devices/uart16550.h"
+#include "sched/placement.h"
+#include "sched/topology.h"
+#include "seccomp/filters.h"
+#include "vmm/acpi.h"
+#include "vmm/boot.h"
+#include "vmm/checkhost.h"
+#include "vmm/console.h"
+#include "vmm/handoff.h"
+#include "vmm/stats.h"
+
+#define SPIN_NS 50000u      /* a spinning side gives up its CPU after this long */
+#define INPUT_WAIT_NS 1000000u /* typed input: how long the main thread waits before it looks around again */
+#define KICK_EVERY_MS 2
+
+static struct vm vm;
+
+static int open_file(struct boot_file *file, const char *name, struct failure *f)
+{
+	/* O_NONBLOCK: a FIFO must not make us wait for its other end. */
+	file->name = name;
+	file->fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	return file->fd >= 0 ? 0 : fail_with(f, EXIT_USAGE, "%.200s: cannot be opened: %s", name, strerror(errno));
+}
+
+static int open_files(struct vm *v, struct boot_files *files, struct failure *f)
+{
+	const struct options *o = v->options;
+
+	files->initrd.fd = -1;
+	files->cmdline = o->cmdline;
+	if (open_file(&files->kernel, o->kernel, f))
+		return -1;
+	return o->initrd ? open_file(&files->initrd, o->initrd, f) : 0;
+}
+
+/* Which CPU each vCPU and worker gets, and how they hand over; into the machine and the vCPUs. */
+static int choose_placement(struct vm *v, struct failure *f)
+{
+	struct topology topology;
+	struct placement_request want = {
+		.topology = &topology,
+		.vcpus = v->machine.vcpus,
+		.wish = (enum placement_wish)v->options->handoff,
+		.offset = placement_offset(getpid()),
+	};
+	struct placement p;
+	int err = topology_read(&topology, TOPOLOGY_SYSFS);
+
+	if (err)
+		return fail_with(f, EXIT_HOST, "cannot tell which CPUs are allowed: %s", strerror(-err));
+	if (placement_pin_parse(v->options->pin, &topology, want.vcpus, &want.pin, f->text, sizeof(f->text))) {
+		f->status = EXIT_USAGE;
+		return -1;
+	}
+	if (placement_choose(&want, &p))
+		return fail_with(f, EXIT_USAGE, "--pin %.80s: no placement is possible", v->options->pin);
+	topology_free(&topology);
+	if (p.warning)
+		log_warn("%s", p.warning);
+	v->machine.handoff = p.handoff == PLACEMENT_SPIN ? HANDOFF_SPIN : HANDOFF_SAME_CPU;
+	v->machine.spin_ns = SPIN_NS;
+	for (uint32_t i = 0; i < v->machine.vcpus; i++)
+		v->vcpu[i].cpu = p.vcpu_cpu[i];
+	for (uint32_t i = 0; i <= v->machine.vcpus; i++)
+		v->machine.worker_cpu[i] = p.worker_cpu[i];
+	return 0;
+}
+
+static int open_stats(struct vm *v, struct failure *f)
+{
+	static const char *names[MACHINE_MAX_DEVICES];
+	int err;
+
+	if (!v->options->stats)
+		return 0;
+	for (uint32_t i = 0; i < v->machine.devices; i++)
+		names[i] = device_ops_of(v->machine.device[i].type)->name;
+	err = stats_open(&v->stats, v->options->stats, v->machine.vcpus, names, v->machine.devices);
+	if (err)
+		return fail_with(f, EXIT_USAGE, "--stats %.200s: cannot be written: %s", v->options->stats, strerror(-err));
+	return 0;
+}
+
+static int check_memory_fits(const struct options *o, struct failure *f)
+{
+	struct sysinfo host;
+	uint64_t bytes;
+
+	if (sysinfo(&host) < 0)
+		return 0;
+	bytes = ((uint64_t)host.totalram + host.totalswap) * host.mem_unit;
+	if (o->mem_bytes > bytes)
+		return fail_with(f, EXIT_USAGE, "--mem: %llu MiB are more than this host has (%llu MiB); give the guest less",
+			    (unsigned long long)o->mem_bytes >> 20, (unsigned long long)bytes >> 20);
+	return 0;
+}
+
+static int make_shared_memory(struct vm *v, struct failure *f)
+{
+	if (region_layout(&v->machine, &v->layout))
+		return fail_with(f, EXIT_HOST, "the machine has a device without a model");
+	if (shared_memory_create(&v->requests, "dvmm-requests", mailbox_request_bytes(v->machine.vcpus), false, f) ||
+	    shared_memory_create(&v->replies, "dvmm-replies", mailbox_reply_bytes(v->machine.vcpus), true, f) ||
+	    shared_memory_create(&v->region, "dvmm-state", v->layout.size, true, f) ||
+	    shared_memory_create(&v->ram, "dvmm-memory", v->machine.ram_bytes, true, f))
+		return -1;
+	region_init(&v->machine, &v->layout, v->region.at);
+	machine_memory(&v->machine, v->ram.at, &v->memory);
+	for (uint32_t i = 0; i < v->machine.devices; i++)
+		if (v->machine.device[i].type == DEVICE_UART)
+			console_init(region_bulk_of(&v->layout, v->region.at, i), UART_RING_BYTES);
+	return 0;
+}
+
+static int create_guest(struct vm *v, const struct boot_files *files, struct failure *f)
+{
+	char error[BOOT_ERROR_BYTES] = "";
+	struct boot_entry entry;
+	uint64_t rsdp;
+
+	if (acpi_build(&v->memory, &v->machine, &rsdp))
+		return fail_with(f, EXIT_HOST, "the ACPI tables do not fit");
+	if (boot_load(&v->memory, v->machine.ram_bytes, files, rsdp, &entry, error))
+		return fail_with(f, EXIT_USAGE, "%s", error);
+	if (kvm_create_machine(v, f))
+		return -1;
+	for (uint32_t i = 0; i < v->machine.vcpus; i++)
+		if (vcpu_create(v, i, &entry, f))
+			return -1;
+	return 0;
+}
+
+/* Everything up to the first guest instruction. */
+static int prepare(struct vm *v, struct failure *f)
+{
+	struct boot_files files;
+
+	if (check_memory_fits(v->options, f) || open_files(v, &files, f) || machine_build(&v->machine, v->options, f) ||
+	    choose_placement(v, f) || open_stats(v, f) || kvm_open(v, f) || make_shared_memory(v, f))
+		return -1;
+	if (v->options->in_process ? emulator_start_in_process(v, f) : emulator_spawn(v, f))
+		return -1;
+	if (create_guest(v, &files, f))
+		return -1;
+	return v->options->in_process ? 0 : emulator_wait_ready(v, f);
+}
+
+/* What the main thread waits for while the guest runs. */
+enum { WAIT_WAKE, WAIT_SIGNAL, WAIT_EMULATOR, WAIT_INPUT, WAITS };
+
+static void handle_signal(struct vm *v, int signal_fd)
+{
+	struct signalfd_siginfo info;
+
+	if (read(signal_fd, &info, sizeof(info)) == sizeof(info))
+		vm_stop(v, EXIT_GUEST_ENDED, "stopped by signal %u", info.ssi_signo);
+}
+
+static void emulator_ended(struct vm *v)
+{
+	siginfo_t info = {0};
+
+	if (waitid(P_PIDFD, (id_t)v->emulator.pidfd, &info, WEXITED | WNOWAIT) < 0)
+		vm_stop(v, EXIT_EMULATOR_LOST, "dvmm-emulator is gone");
+	else if (info.si_code == CLD_EXITED)
+		vm_stop(v, EXIT_EMULATOR_LOST, "dvmm-emulator has ended with status %d", info.si_status);
+	else
+		vm_stop(v, EXIT_EMULATOR_LOST, "dvmm-emulator was killed by signal %d (%s)", info.si_status,
+			info.si_status == SIGSYS ? "it tried a forbidden system call" : strsignal(info.si_status));
+}
+
+/* Typed input on its way to the UART: one request at a time, never waited for longer than INPUT_WAIT_NS. */
+struct typing {
+	struct console_input input;
+	struct handoff handoff;
+	bool sent;    /* a request is under way */
+	bool refused; /* the UART has taken nothing; wait until it has room */
+};
+
+static void type(struct vm *v, struct typing *t)
+{
+	struct reply reply;
+
+	/* Room that is announced while a request is under way may concern its refusal: it is kept until then. */
+	if (!t->sent && t->refused && atomic_exchange(&v->console_room, false))
+		t->refused = false;
+	if (!t->sent && !t->refused && t->input.count) {
+		struct request *req = handoff_request(&t->handoff);
+
+		req->kind = REQUEST_INPUT;
+		req->count = t->input.count;
+		memcpy(req->data, t->input.byte, t->input.count);
+		handoff_send(&t->handoff);
+		t->sent = true;
+	}
+	if (t->sent && handoff_poll(&t->handoff, INPUT_WAIT_NS, &reply) == 0) {
+		t->sent = false;
+		t->refused = reply.count == 0;
+		console_input_taken(&t->input, reply.count);
+	}
+}
+
+static int open_signals(struct failure *f)
+{
+	sigset_t ends;
+	int fd;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &ends, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		fail_with(f, EXIT_HOST, "cannot receive signals by descriptor: %s", strerror(errno));
+	return fd;
+}
+
+/* The main thread while the guest runs: until somebody has asked for the end. */
+static void watch(struct vm *v, int signal_fd)
+{
+	struct pollfd wait[WAITS] = {
+		[WAIT_WAKE] = {.fd = v->wake_fd, .events = POLLIN},
+		[WAIT_SIGNAL] = {.fd = signal_fd, .events = POLLIN},
+		[WAIT_EMULATOR] = {.fd = v->emulator.pidfd, .events = POLLIN},
+		[WAIT_INPUT] = {.events = POLLIN},
+	};
+	struct typing t = {0};
+	uint64_t woken;
+
+	handoff_init(&t.handoff, v, v->machine.vcpus);
+	while (!vm_stopping(v)) {
+		wait[WAIT_INPUT].fd = console_input_wanted(&t.input) ? STDIN_FILENO : -1;
+		if (poll(wait, WAITS, t.sent ? 1 : -1) < 0 && errno != EINTR)
+			vm_stop(v, EXIT_HOST, "poll: %s", strerror(errno));
+		if (wait[WAIT_WAKE].revents && read(v->wake_fd, &woken, sizeof(woken)) < 0)
+			continue;
+		if (wait[WAIT_SIGNAL].revents)
+			handle_signal(v, signal_fd);
+		if (wait[WAIT_EMULATOR].revents)
+			emulator_ended(v);
+		if (wait[WAIT_INPUT].revents)
+			console_input_read(&t.input);
+		if (t.input.quit)
+			vm_stop(v, EXIT_GUEST_ENDED, "ended by Ctrl-A X");
+		type(v, &t);
+	}
+}
+
+/* Gets every vCPU thread out of the guest, a hand-off or a write. One kick may come at a bad moment, so: until it helps. */
+static void collect_vcpus(struct vm *v)
+{
+	struct pollfd wake = {.fd = v->wake_fd, .events = POLLIN};
+	uint64_t woken;
+
+	for (uint32_t i = 0; i < v->machine.vcpus; i++) {
+		while (atomic_load(&v->vcpu[i].running)) {
+			for (uint32_t k = i; k < v->machine.vcpus; k++)
+				vcpu_kick(&v->vcpu[k]);
+			if (poll(&wake, 1, KICK_EVERY_MS) > 0 && read(v->wake_fd, &woken, sizeof(woken)) < 0)
+				continue;
+		}
+		pthread_join(v->vcpu[i].thread, NULL);
+	}
+}
+
+/* Ends the emulator and gives the disks' locks back now. Left to the kernel, locks go when the last reference to an image goes,
+ * which for an io_uring is some time after its process has ended: the next VM would find its disk busy. */
+static void release_disks(struct vm *v)
+{
+	const struct flock unlock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+	if (v->emulator.pidfd >= 0)
+		sandbox_stop(&v->emulator);
+	for (uint32_t i = 0; i < v->machine.devices; i++)
+		if (v->machine.device[i].file_fd >= 0)
+			fcntl(v->machine.device[i].file_fd, F_OFD_SETLK, &unlock);
+}
+
+static void write_stats(struct vm *v)
+{
+	struct stats_run run = {
+		.emulation = v->options->in_process ? "in-process" : "sandboxed",
+		.handoff = v->machine.handoff == HANDOFF_SPIN ? "spin" : "same-cpu",
+		.reason = v->stop.reason,
+		.exit_status = v->stop.status,
+	};
+	int err;
+
+	if (!v->stats)
+		return;
+	err = stats_write(v->stats, &run);
+	if (err)
+		log_error("--stats %s: %s", v->options->stats, strerror(-err));
+	stats_close(v->stats);
+}
+
+/* Runs the prepared guest to its end; returns the exit status. */
+static int run(struct vm *v, int signal_fd, struct failure *f)
+{
+	struct filter filter;
+	int err = filter_build(&filter, FILTER_MAIN, &(struct filter_fds){0});
+
+	if (err)
+		return fail_with(f, EXIT_HOST, "cannot build the main thread's system call filter: %s", strerror(-err));
+	console_terminal_raw();
+	for (uint32_t i = 0; i < v->machine.vcpus; i++)
+		if (vcpu_start(&v->vcpu[i], f))
+			return f->status; /* nothing has been lost: exit ends the threads that did start */
+	err = filter_load(&filter);
+	if (err)
+		vm_stop(v, EXIT_HOST, "cannot install the main thread's system call filter: %s", strerror(-err));
+	watch(v, signal_fd);
+	collect_vcpus(v);
+	console_terminal_restore();
+	release_disks(v);
+	write_stats(v);
+	log_message(v->stop.status ? LOG_ERROR : LOG_INFO, "%s", v->stop.reason);
+	return v->stop.status;
+}
+
+/* A call that our own filter forbids: a defect of dvmm, or somebody who has taken it over. Say which, and die of it. */
+static void forbidden_call(int signo, siginfo_t *info, void *context)
+{
+	console_terminal_restore();
+	log_error("system call %d is not allowed to dvmm while a guest runs; please report this", info->si_syscall);
+	signal(signo, SIG_DFL);
+	raise(signo);
+}
+
+static void catch_forbidden_calls(void)
+{
+	struct sigaction action = {.sa_sigaction = forbidden_call, .sa_flags = SA_SIGINFO};
+
+	sigaction(SIGSYS, &action, NULL);
+}
+
+static int start(const struct options *o)
+{
+	struct failure f = {0};
+	int signal_fd;
+
+	vm.options = o;
+	vm.emulator.pidfd = vm.emulator.channel = -1;
+	vm.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	catch_forbidden_calls();
+	signal_fd = open_signals(&f);
+	if (vm.wake_fd < 0 || signal_fd < 0 || prepare(&vm, &f)) {
+		log_error("%s", f.text);
+		return f.status;
+	}
+	f.status = run(&vm, signal_fd, &f);
+	return f.status;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o;
+	struct failure f = {0};
+
+	if (options_parse(&o, argc, argv, &f)) {
+		log_error("%s", f.text);
+		return f.status;
+	}
+	log_set_level(o.log_level);
+	switch (o.action) {
+	case ACTION_HELP:
+		fputs(options_help, stdout);
+		return 0;
+	case ACTION_VERSION:
+		puts("dvmm " PACKAGE_VERSION);
+		return 0;
+	case ACTION_CHECK_HOST:
+		return check_host(stdout);
+	case ACTION_RUN:
+		break;
+	}
+	return start(&o);
+}

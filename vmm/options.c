@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One table names every option, whether it takes a value, and the function that understands it; getopt_long's
+ * table is made from it. An option given twice is an error unless the table says that it may repeat.
+ */
+#include "vmm/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MIN_MEM (16ull << 20)
+#define MAX_MEM (1ull << 44) /* what fits the guest-physical addresses we lay out; the host decides earlier */
+
+const char options_help[] =
+	"Usage: dvmm --kernel FILE [OPTION]...\n"
+	"Runs a guest under KVM; every device model lives in a sandboxed process.\n"
+	"\n"
+	"Guest:\n"
+	"  --kernel FILE          bzImage, or ELF with a PVH entry\n"
+	"  --initrd FILE          initial RAM disk\n"
+	"  --cmdline STR          kernel command line (default: console=ttyS0)\n"
+	"  --mem SIZE[K|M|G]      memory (default 512M; a bare number is MiB)\n"
+	"  --cpus N               virtual CPUs, 1 to 16 (default 1)\n"
+	"  --disk PATH[,ro]       raw file or block device; repeatable\n"
+	"\n"
+	"Emulation:\n"
+	"  --emulation MODE       sandboxed (default) or in-process\n"
+	"  --handoff MODE         auto (default), same-cpu or spin\n"
+	"  --pin auto|none|VCPU:CPU[,...]\n"
+	"                         host CPU of each vCPU (default auto)\n"
+	"  --quantum MS           unit in which an operation's time is counted (default 10)\n"
+	"  --max-quanta N         quanta after which it is completed by force (default 100)\n"
+	"\n"
+	"Information:\n"
+	"  --stats FILE           write statistics as JSON when the guest ends\n"
+	"  --log-level LEVEL      error, warn (default), info or debug\n"
+	"  --check-host           say what this host offers, and what dvmm will do about it\n"
+	"  --version, --help\n"
+	"\n"
+	"On a terminal, Ctrl-A X ends the guest. Exit status: 0 guest powered off or rebooted,\n"
+	"1 usage or unusable file, 2 the host cannot, 3 guest crashed, 4 emulator lost.\n"
+	"The manual page, dvmm(1), has the details.\n";
+
+/* A decimal number, nothing else, in [min, max]. */
+static bool parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *n, const char **end)
+{
+	char *stop;
+
+	if (*s < '0' || *s > '9')
+		return false;
+	errno = 0;
+	*n = strtoull(s, &stop, 10);
+	if (end)
+		*end = stop;
+	return !errno && (end || !*stop) && *n >= min && *n <= max;
+}
+
+static int parse_u32(const char *name, const char *s, uint32_t min, uint32_t max, uint32_t *to, struct failure *f)
+{
+	uint64_t n;
+
+	if (!parse_number(s, min, max, &n, NULL))
+		return fail_with(f, EXIT_USAGE, "%s %.40s: must be a number from %u to %u", name, s, min, max);
+	*to = (uint32_t)n;
+	return 0;
+}
+
+static int set_mem(struct options *o, const char *s, struct failure *f)
+{
+	const char *unit;
+	uint64_t n, scale = 1ull << 20;
+
+	if (!parse_number(s, 0, UINT64_MAX, &n, &unit) || (*unit && (!strchr("KMG", *unit) || unit[1])))
+		return fail_with(f, EXIT_USAGE, "--mem %.40s: not a size; write for example 512M or 2G", s);
+	if (*unit)
+		scale = *unit == 'K' ? 1ull << 10 : *unit == 'M' ? 1ull << 20 : 1ull << 30;
+	if (n > MAX_MEM / scale)
+		return fail_with(f, EXIT_USAGE, "--mem %.40s: more than a guest can have (16384G)", s);
+	o->mem_bytes = n * scale;
+	if (o->mem_bytes < MIN_MEM)
+		return fail_with(f, EXIT_USAGE, "--mem %.40s: too little; a guest needs at least 16M", s);
+	if (o->mem_bytes % 4096)
+		return fail_with(f, EXIT_USAGE, "--mem %.40s: must be a multiple of 4K", s);
+	return 0;
+}
+
+static int set_disk(struct options *o, const char *s, struct failure *f)
+{
+	size_t len = strlen(s);
+	bool ro = len > 3 && !strcmp(s + len - 3, ",ro");
+	char *path = ro ? strndup(s, len - 3) : strdup(s);
+
+	if (!path)
+		return fail_with(f, EXIT_USAGE, "--disk %.80s: out of memory", s);
+	if (!*path)
+		return fail_with(f, EXIT_USAGE, "--disk: a path is missing; write --disk PATH or --disk PATH,ro");
+	if (o->disks == MACHINE_MAX_DISKS)
+		return fail_with(f, EXIT_USAGE, "--disk %.80s: too many; at most %d disks", s, MACHINE_MAX_DISKS);
+	o->disk[o->disks++] = (struct disk_option){.path = path, .read_only = ro};
+	return 0;
+}
+
+static int set_emulation(struct options *o, const char *s, struct failure *f)
+{
+	o->in_process = !strcmp(s, "in-process");
+	if (o->in_process || !strcmp(s, "sandboxed"))
+		return 0;
+	return fail_with(f, EXIT_USAGE, "--emulation %.40s: must be sandboxed or in-process", s);
+}
+
+static int set_handoff(struct options *o, const char *s, struct failure *f)
+{
+	static const char *const names[] = {"auto", "same-cpu", "spin"};
+
+	for (int i = 0; i < 3; i++) {
+		o->handoff = (enum options_handoff)i;
+		if (!strcmp(s, names[i]))
+			return 0;
+	}
+	return fail_with(f, EXIT_USAGE, "--handoff %.40s: must be auto, same-cpu or spin", s);
+}
+
+static int set_log_level(struct options *o, const char *s, struct failure *f)
+{
+	int level = log_level_parse(s);
+
+	o->log_level = (enum log_level)level;
+	return level >= 0 ? 0 : fail_with(f, EXIT_USAGE, "--log-level %.40s: must be error, warn, info or debug", s);
+}
+
+static int set_cpus(struct options *o, const char *s, struct failure *f)
+{
+	return parse_u32("--cpus", s, 1, MACHINE_MAX_VCPUS, &o->cpus, f);
+}
+static int set_quantum(struct options *o, const char *s, struct failure *f)
+{
+	return parse_u32("--quantum", s, 1, 10000, &o->quantum_ms, f);
+}
+static int set_max_quanta(struct options *o, const char *s, struct failure *f)
+{
+	return parse_u32("--max-quanta", s, 1, 1000000, &o->max_quanta, f);
+}
+
+/* Options whose value is kept as it is. */
+#define STRING_OPTION(member) \
+	static int set_##member(struct options *o, const char *s, struct failure *f) \
+	{ \
+		o->member = s; \
+		return *s ? 0 : fail_with(f, EXIT_USAGE, "--" #member ": its value is empty"); \
+	}
+STRING_OPTION(kernel)
+STRING_OPTION(initrd)
+STRING_OPTION(pin)
+STRING_OPTION(stats)
+STRING_OPTION(emulator)
+static int set_cmdline(struct options *o, const char *s, struct failure *f)
+{
+	o->cmdline = s;
+	return 0;
+}
+
+/* Options that are an action. */
+#define ACTION_OPTION(name, value) \
+	static int set_##name(struct options *o, const char *s, struct failure *f) \
+	{ \
+		o->action = value; \
+		return 0; \
+	}
+ACTION_OPTION(help, ACTION_HELP)
+ACTION_OPTION(version, ACTION_VERSION)
+ACTION_OPTION(check_host, ACTION_CHECK_HOST)
+
+static const struct {
+	const char *name;
+	int has_arg;
+	bool repeats;
+	int (*set)(struct options *o, const char *value, struct failure *f);
+} table[] = {
+	{"kernel", required_argument, false, set_kernel},
+	{"initrd", required_argument, false, set_initrd},
+	{"cmdline", required_argument, false, set_cmdline},
+	{"mem", required_argument, false, set_mem},
+	{"cpus", required_argument, false, set_cpus},
+	{"disk", required_argument, true, set_disk},
+	{"emulation", required_argument, false, set_emulation},
+	{"handoff", required_argument, false, set_handoff},
+	{"pin", required_argument, false, set_pin},
+	{"quantum", required_argument, false, set_quantum},
+	{"max-quanta", required_argument, false, set_max_quanta},
+	{"stats", required_argument, false, set_stats},
+	{"emulator", required_argument, false, set_emulator},
+	{"log-level", required_argument, false, set_log_level},
+	{"check-host", no_argument, false, set_check_host},
+	{"version", no_argument, false, set_version},
+	{"help", no_argument, false, set_help},
+};
+#define OPTIONS (sizeof(table) / sizeof(table[0]))
+
+static int unknown_option(const char *arg, int opt, struct failure *f)
+{
+	if (opt == ':')
+		return fail_with(f, EXIT_USAGE, "%.80s: a value is missing; see dvmm --help", arg);
+	return fail_with(f, EXIT_USAGE, "%.80s: no such option; see dvmm --help", arg);
+}
+
+int options_parse(struct options *o, int argc, char **argv, struct failure *f)
+{
+	struct option longopts[OPTIONS + 1] = {0};
+	bool seen[OPTIONS] = {false};
+	int opt, index = -1;
+
+	*o = (struct options){
+		.cmdline = "console=ttyS0",
+		.mem_bytes = 512ull << 20,
+		.cpus = 1,
+		.pin = "auto",
+		.quantum_ms = 10,
+		.max_quanta = 100,
+		.log_level = LOG_WARN,
+	};
+	for (size_t i = 0; i < OPTIONS; i++)
+		longopts[i] = (struct option){table[i].name, table[i].has_arg, NULL, 'L'};
+	optind = 0;
+	while ((opt = getopt_long(argc, argv, "+:", longopts, &index)) != -1) {
+		if (opt != 'L')
+			return unknown_option(argv[optind - 1], opt, f);
+		if (seen[index] && !table[index].repeats)
+			return fail_with(f, EXIT_USAGE, "--%s: given twice; give it once", table[index].name);
+		seen[index] = true;
+		if (table[index].set(o, optarg, f))
+			return -1;
+	}
+	if (optind < argc)
+		return fail_with(f, EXIT_USAGE, "%.80s: unexpected argument; the kernel is given with --kernel FILE", argv[optind]);
+	if (o->action == ACTION_RUN && !o->kernel)
+		return fail_with(f, EXIT_USAGE, "--kernel FILE is missing; see dvmm --help");
+	return 0;
+}

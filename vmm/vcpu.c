@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A vCPU thread: KVM_RUN -> request -> hand-off -> checked reply -> KVM_RUN.
+ *
+ * Nothing here looks at what the guest wrote or decides what an address means. An exit is turned into one or more requests (a
+ * request holds at most MAILBOX_DATA bytes; only string I/O has more), and the reply's bytes are what
+ * the guest reads. What a reply asks of the machine - output, reset, power off - is done before the guest runs on.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "emulator/futex.h"
+#include "sched/topology.h"
+#include "vmm/boot.h"
+#include "vmm/console.h"
+#include "vmm/handoff.h"
+#include "vmm/stats.h"
+
+#define KICK_SIGNAL SIGUSR1
+
+#define MSR_IA32_MISC_ENABLE 0x1a0
+#define MISC_ENABLE_FAST_STRING 1
+#define MSR_MTRR_DEF_TYPE 0x2ff
+#define MTRR_ENABLE_WRITE_BACK ((1u << 11) | 6) /* MTRRs on, default type write-back (SDM vol. 3, 12.11.2.1) */
+
+static int vcpu_fail(struct failure *f, uint32_t index, const char *what)
+{
+	return fail_with(f, EXIT_HOST, "/dev/kvm: vCPU %u: %s: %s", index, what, strerror(errno));
+}
+
+/* The registers that firmware would have set. KVM counts how many it accepted; none of these is vital. */
+static void set_msrs(struct vcpu *vcpu)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry[2];
+	} msrs = {
+		.head.nmsrs = 2,
+		.entry = {{.index = MSR_IA32_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING},
+			  {.index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLE_WRITE_BACK}},
+	};
+
+	if (ioctl(vcpu->fd, KVM_SET_MSRS, &msrs) < (int)msrs.head.nmsrs)
+		log_debug("vCPU %u: KVM did not take all initial MSRs", vcpu->index);
+}
+
+static int set_boot_registers(struct vcpu *vcpu, const struct boot_entry *entry, struct failure *f)
+{
+	struct kvm_sregs sregs;
+	struct kvm_regs regs = {0};
+
+	if (ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) < 0)
+		return vcpu_fail(f, vcpu->index, "cannot read its registers");
+	boot_sregs(entry, &sregs);
+	boot_regs(entry, &regs);
+	if (ioctl(vcpu->fd, KVM_SET_SREGS, &sregs) < 0 || ioctl(vcpu->fd, KVM_SET_REGS, &regs) < 0)
+		return vcpu_fail(f, vcpu->index, "cannot set its registers");
+	return 0;
+}
+
+int vcpu_create(struct vm *vm, uint32_t index, const struct boot_entry *entry, struct failure *f)
+{
+	struct vcpu *vcpu = &vm->vcpu[index];
+	int bytes = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+
+	vcpu->vm = vm;
+	vcpu->index = index;
+	vcpu->fd = ioctl(vm->vm_fd, KVM_CREATE_VCPU, index);
+	if (vcpu->fd < 0 || bytes < (int)sizeof(*vcpu->run))
+		return vcpu_fail(f, index, "cannot be created");
+	vcpu->run = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	if (vcpu->run == MAP_FAILED)
+		return vcpu_fail(f, index, "cannot be mapped");
+	if (cpuid_set(vm, vcpu, f))
+		return -1;
+	set_msrs(vcpu);
+	/* The others wait for the guest's INIT and start-up IPIs. */
+	return index == 0 ? set_boot_registers(vcpu, entry, f) : 0;
+}
+
+/* What a reply asks of the machine. False: the guest must not run on. */
+static bool obey_reply(struct vcpu *vcpu, const struct reply *reply)
+{
+	struct vm *vm = vcpu->vm;
+
+	if (reply->console_head && console_output(reply->console_head)) {
+		vm_stop(vm, EXIT_EMULATOR_LOST, "dvmm-emulator answered nonsense: impossible console position");
+		return false;
+	}
+	if (reply->flags & REPLY_CONSOLE_ROOM) {
+		atomic_store(&vm->console_room, true);
+		vm_wake_main(vm);
+	}
+	switch ((enum machine_event)reply->event) {
+	case MACHINE_RUN:
+		return true;
+	case MACHINE_RESET:
+		vm_stop(vm, EXIT_GUEST_ENDED, "the guest has reset the machine");
+		return false;
+	case MACHINE_POWEROFF:
+		vm_stop(vm, EXIT_GUEST_ENDED, "the guest has powered off");
+		return false;
+	case MACHINE_EXIT:
+		vm_stop(vm, reply->exit_code ? EXIT_GUEST_CRASHED : EXIT_GUEST_ENDED,
+			"the guest has ended with value %u at the debug-exit port", reply->exit_code);
+		return false;
+	}
+	return false;
+}
+
+/* One access of the guest: count elements of size bytes at data, all to or from addr. False: do not run on. */
+static bool emulate_access(struct vcpu *vcpu, struct handoff *h, uint32_t space, uint64_t addr, uint32_t size,
+			   uint32_t count, bool write, uint8_t *data)
+{
+	const uint32_t most = MAILBOX_DATA / size;
+
+	while (count) {
+		struct request *req = handoff_request(h);
+		uint32_t n = count < most ? count : most;
+		struct reply reply;
+		uint64_t start = vcpu->vm->stats ? monotonic_ns() : 0;
+
+		req->kind = write ? REQUEST_WRITE : REQUEST_READ;
+		req->space = space;
+		req->addr = addr;
+		req->size = size;
+		req->count = n;
+		if (write)
+			memcpy(req->data, data, (size_t)n * size);
+		if (handoff_call(h, &reply))
+			return false;
+		if (vcpu->vm->stats)
+			stats_operation(vcpu->vm->stats, vcpu->index, reply.device, monotonic_ns() - start);
+		if (!write)
+			memcpy(data, reply.data, (size_t)n * size);
+		if (!obey_reply(vcpu, &reply))
+			return false;
+		data += (size_t)n * size;
+		count -= n;
+	}
+	return true;
+}
+
+/* KVM splits an access that crosses a page, so any length up to 8 can come; odd ones go byte by byte. */
+static bool emulate_mmio(struct vcpu *vcpu, struct handoff *h, uint64_t addr, uint32_t len, bool write, uint8_t *data)
+{
+	if (len == 1 || len == 2 || len == 4 || len == 8)
+		return emulate_access(vcpu, h, BUS_MMIO, addr, len, 1, write, data);
+	for (uint32_t i = 0; i < len; i++)
+		if (!emulate_access(vcpu, h, BUS_MMIO, addr + i, 1, 1, write, data + i))
+			return false;
+	return true;
+}
+
+static void internal_error(struct vcpu *vcpu)
+{
+	const struct kvm_run *run = vcpu->run;
+	char bytes[3 * 15 + 1] = "";
+	struct kvm_regs regs = {0};
+
+	ioctl(vcpu->fd, KVM_GET_REGS, &regs);
+	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION && run->emulation_failure.ndata >= 3 &&
+	    run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)
+		for (int i = 0; i < run->emulation_failure.insn_size && i < 15; i++)
+			snprintf(bytes + 3 * i, 4, " %02x", run->emulation_failure.insn_bytes[i]);
+	vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: KVM cannot go on at rip 0x%llx (internal error %u%s%s)",
+		vcpu->index, regs.rip, run->internal.suberror, *bytes ? ", instruction" : "", bytes);
+}
+
+/* Handles one exit. False: the guest must not be entered again. */
+static bool handle_exit(struct vcpu *vcpu, struct handoff *h)
+{
+	struct kvm_run *run = vcpu->run;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		return emulate_access(vcpu, h, BUS_PIO, run->io.port, run->io.size, run->io.count,
+				      run->io.direction == KVM_EXIT_IO_OUT, (uint8_t *)run + run->io.data_offset);
+	case KVM_EXIT_MMIO:
+		return emulate_mmio(vcpu, h, run->mmio.phys_addr, run->mmio.len, run->mmio.is_write, run->mmio.data);
+	case KVM_EXIT_INTR:
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+		return true;
+	case KVM_EXIT_SHUTDOWN:
+		vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: triple fault", vcpu->index);
+		return false;
+	case KVM_EXIT_SYSTEM_EVENT:
+		vm_stop(vcpu->vm, run->system_event.type == KVM_SYSTEM_EVENT_CRASH ? EXIT_GUEST_CRASHED : EXIT_GUEST_ENDED,
+			"vCPU %u: the guest has asked KVM to end (event %u)", vcpu->index, run->system_event.type);
+		return false;
+	case KVM_EXIT_FAIL_ENTRY:
+		vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: the processor refuses to enter the guest (reason 0x%llx)",
+			vcpu->index, run->fail_entry.hardware_entry_failure_reason);
+		return false;
+	case KVM_EXIT_INTERNAL_ERROR:
+		internal_error(vcpu);
+		return false;
+	default:
+		vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: exit %u, which dvmm does not know", vcpu->index,
+			run->exit_reason);
+		return false;
+	}
+}
+
+static void run_guest(struct vcpu *vcpu)
+{
+	struct handoff handoff;
+
+	handoff_init(&handoff, vcpu->vm, vcpu->index);
+	while (!vm_stopping(vcpu->vm)) {
+		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0) {
+			if (errno == EINTR || errno == EAGAIN)
+				continue;
+			vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: KVM_RUN: %s", vcpu->index, strerror(errno));
+			return;
+		}
+		if (vcpu->vm->stats)
+			stats_exit(vcpu->vm->stats, vcpu->index, vcpu->run->exit_reason);
+		if (!handle_exit(vcpu, &handoff))
+			return;
+	}
+}
+
+static void *vcpu_main(void *arg)
+{
+	struct vcpu *vcpu = arg;
+	int err = sched_pin_thread(0, vcpu->cpu);
+
+	stats_vcpu_start(vcpu->vm->stats, vcpu->index, vcpu->cpu);
+	if (!err)
+		err = filter_load(&vcpu->filter);
+	if (err)
+		vm_stop(vcpu->vm, EXIT_HOST, "vCPU %u: cannot be bound to CPU %d and filtered: %s", vcpu->index,
+			vcpu->cpu, strerror(-err));
+	else
+		run_guest(vcpu);
+	stats_vcpu_end(vcpu->vm->stats, vcpu->index);
+	atomic_store(&vcpu->running, false);
+	vm_wake_main(vcpu->vm);
+	return NULL;
+}
+
+static void kicked(int signo) {}
+
+int vcpu_start(struct vcpu *vcpu, struct failure *f)
+{
+	const struct filter_fds fds = {.vcpu = vcpu->fd};
+	struct sigaction kick = {.sa_handler = kicked}; /* no SA_RESTART: it is meant to interrupt */
+	int err;
+
+	sigaction(KICK_SIGNAL, &kick, NULL);
+	err = filter_build(&vcpu->filter, FILTER_VCPU, &fds);
+	if (err)
+		return fail_with(f, EXIT_HOST, "cannot build a vCPU thread's system call filter: %s", strerror(-err));
+	atomic_store(&vcpu->running, true);
+	err = pthread_create(&vcpu->thread, NULL, vcpu_main, vcpu);
+	if (err)
+		return fail_with(f, EXIT_HOST, "cannot start the thread of vCPU %u: %s", vcpu->index, strerror(err));
+	return 0;
+}
+
+void vcpu_kick(struct vcpu *vcpu)
+{
+	/* The signal may come just before KVM_RUN; then this makes KVM_RUN return at once. */
+	vcpu->run->immediate_exit = 1;
+	if (atomic_load(&vcpu->running))
+		pthread_kill(vcpu->thread, KICK_SIGNAL);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/vm.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+bool vm_stopping(struct vm *vm) { return atomic_load_explicit(&vm->stop.asked, memory_order_relaxed); }
+
+void vm_wake_main(struct vm *vm)
+{
+	const uint64_t one = 1;
+
+	if (write(vm->wake_fd, &one, sizeof(one)) < 0)
+		return; /* full: the main thread has been woken already */
+}
+
+void vm_stop(struct vm *vm, int status, const char *format, ...)
+{
+	va_list args;
+	int none = 0;
+
+	if (!atomic_compare_exchange_strong(&vm->stop.asked, &none, 1))
+		return;
+	vm->stop.status = status;
+	va_start(args, format);
+	vsnprintf(vm->stop.reason, sizeof(vm->stop.reason), format, args);
+	va_end(args);
+	atomic_store(&vm->stop.told, true);
+	vm_wake_main(vm);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The virtual machine as dvmm holds it: descriptors, shared memory, vCPUs, and how its life ends.
+ *
+ * Threads: built by the main thread before any other thread exists; immutable from then on, except for `stop`
+ * (atomic) and what belongs to a vCPU, which only its own thread touches.
+ */
+#ifndef DVMM_VMM_VM_H
+#define DVMM_VMM_VM_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "emulator/core.h"
+#include "emulator/io.h"
+#include "emulator/mailbox.h"
+#include "seccomp/filters.h"
+#include "seccomp/spawn.h"
+#include "vmm/failure.h"
+#include "vmm/options.h"
+
+struct stats;
+
+/* A shared memory file and where it is mapped here. */
+struct shared_memory {
+	void *at;
+	uint64_t bytes;
+	int fd;
+};
+
+struct vcpu {
+	struct vm *vm;
+	uint32_t index;
+	int fd;
+	int cpu; /* host CPU it is bound to, or -1 */
+	struct kvm_run *run;
+	pthread_t thread;
+	atomic_bool running; /* the thread has not ended yet */
+	struct filter filter; /* of its system calls */
+};
+
+/* Why the machine stops. The first one who asks decides. */
+struct stop {
+	atomic_int asked;
+	atomic_bool told; /* status and reason are valid */
+	int status;       /* enum exit_status */
+	char reason[200];
+};
+
+struct vm {
+	const struct options *options;
+	struct machine machine; /* with our own descriptor numbers; the emulator gets a copy with its own */
+	struct region_layout layout;
+	struct guest_memory memory;
+	struct shared_memory requests, replies, region, ram;
+
+	int kvm_fd, vm_fd;
+	struct vcpu vcpu[MACHINE_MAX_VCPUS];
+
+	struct sandbox_child emulator; /* pidfd -1: in-process */
+	struct core *core;  /* in-process only */
+	struct io *io;
+
+	int wake_fd; /* eventfd: something for the main thread to look at */
+	atomic_bool console_room; /* the UART can take typed bytes again */
+	struct stop stop;
+	struct stats *stats; /* NULL: not asked for */
+};
+
+/* Asks the machine to stop; any thread, any number of times; the first reason is kept. */
+void vm_stop(struct vm *vm, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool vm_stopping(struct vm *vm);
+
+/* Has the main thread look at the VM. Any thread; async-signal-safe. */
+void vm_wake_main(struct vm *vm);
+
+/* vmm/shared_memory.c: a sealed memfd of `bytes`, mapped here. writable false: nobody else can map it for writing. */
+int shared_memory_create(struct shared_memory *s, const char *name, uint64_t bytes, bool writable,
+			 struct failure *f);
+
+/* vmm/machine_build.c: the device table, eventfds and disks of this command line; fills *m. */
+int machine_build(struct machine *m, const struct options *o, struct failure *f);
+
+/* vmm/kvm.c: opens /dev/kvm, makes the VM with interrupt controllers, memory, lines and doorbells. */
+int kvm_open(struct vm *vm, struct failure *f);
+int kvm_create_machine(struct vm *vm, struct failure *f);
+
+/* vmm/vcpu.c */
+struct boot_entry;
+int vcpu_create(struct vm *vm, uint32_t index, const struct boot_entry *entry, struct failure *f);
+int vcpu_start(struct vcpu *vcpu, struct failure *f);
+/* Makes a vCPU thread leave the guest or whatever it waits for, to look at vm_stopping(). */
+void vcpu_kick(struct vcpu *vcpu);
+
+/* vmm/cpuid.c: what the guest's CPUID says. */
+int cpuid_set(struct vm *vm, struct vcpu *vcpu, struct failure *f);
+
+/* vmm/emulator_process.c: starts dvmm-emulator; waits until it is in its sandbox. */
+int emulator_spawn(struct vm *vm, struct failure *f);
+int emulator_wait_ready(struct vm *vm, struct failure *f);
+/* vmm/emulator_inprocess.c: the same code in this process. */
+int emulator_start_in_process(struct vm *vm, struct failure *f);
+
+#endif
