@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Runs for ever without an exit; dvmm must be able to stop it. The '.' says that it has started. */
+#include "pvh.h"
+
+	.text
+	.code32
+	.globl pvh_start
+pvh_start:
+	movw $0x3f8, %dx
+	movb $'.', %al
+	outb %al, %dx
+1:	jmp 1b
+
+	.section .note.GNU-stack, "", @progbits
