@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Benchmarks: what dvmm costs, each figure next to the least that the host can do, measured in the same run.
+ *
+ * Every benchmark prints a table on stdout and adds an object of its name to the JSON result. What is
+ * compared is interleaved, so that a host that slows down meanwhile slows all of it. Times are nanoseconds
+ * unless named otherwise. Functions return 0, or -1 after one line on stderr.
+ */
+#ifndef DVMM_TESTS_BENCH_H
+#define DVMM_TESTS_BENCH_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct bench {
+	const char *dvmm;     /* program under test */
+	const char *bare_kvm; /* tests/bench/bare_kvm */
+	const char *guests;   /* folder of the payloads */
+	unsigned rounds;      /* 0: each benchmark's own choice */
+	json_t *result;
+};
+
+int bench_startup(const struct bench *b);
+int bench_pingpong(const struct bench *b);
+int bench_latency(const struct bench *b);
+
+/* Samples of one quantity. Memory is the owner's: samples_free(). */
+struct samples {
+	uint64_t *value;
+	size_t count;
+	size_t room;
+};
+
+int samples_add(struct samples *s, uint64_t value);
+void samples_free(struct samples *s);
+
+/* The value that p of 1000 samples do not exceed; sorts them. 0 if there are none. */
+uint64_t samples_quantile(struct samples *s, unsigned p);
+
+/* { "p50_UNIT": ..., "p99_UNIT": ..., "samples": ... }, or null if there are none */
+json_t *samples_json(struct samples *s, const char *unit);
+
+uint64_t now_ns(void);
+
+/* Cycles of this host's TSC per microsecond, measured once against CLOCK_MONOTONIC_RAW. */
+double tsc_mhz(void);
+
+/* The nth CPU that this process may run on, or -1. */
+int allowed_cpu(unsigned nth);
+
+/* --- child.c: programs under test ----------------------------------------------------------- */
+
+struct child {
+	pid_t pid;
+	int output; /* reads what it prints; -1 if that was not asked for */
+};
+
+/* Starts argv[0] (a path) with stdin empty and stdout discarded, or readable in child->output. */
+int child_start(struct child *child, const char *const argv[], bool want_output);
+
+/* Waits until it has ended, at most limit_ms, then kills it; its exit status, or -1. Closes output. */
+int child_end(struct child *child, int limit_ms);
+
+/* Reads exactly len bytes, waiting at most limit_ms for each piece. */
+int child_read(const struct child *child, void *to, size_t len, int limit_ms);
+
+/* --- pingpong.c ----------------------------------------------------------------------------- */
+
+enum pingpong_kind { PINGPONG_FUTEX_ONE_CPU = 0, PINGPONG_FUTEX_TWO_CPUS, PINGPONG_SPIN, PINGPONG_KINDS };
+extern const char *const pingpong_title[PINGPONG_KINDS];
+
+/* Adds `count` round trips (ns) between two processes; none where the host has too few CPUs. */
+int pingpong_measure(enum pingpong_kind kind, unsigned count, struct samples *round_trip);
+
+/* The rows of the table, and their object for the JSON result. */
+json_t *pingpong_report(struct samples samples[PINGPONG_KINDS]);
+
+#endif
