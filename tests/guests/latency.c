@@ -9,22 +9,23 @@
  */
 #include "virtio.h"
 
-#define SAMPLES 2000u
+#define SAMPLES 2000u /* unless the command line asks for fewer: samples=N */
 #define WARM_UP 200u
 #define FIFO    16u
 
 static uint32_t sample[SAMPLES];
+static unsigned samples;
 
 /* Each measured access is one instruction, in a loop of its own so that nothing is decided between the two
  * RDTSC. */
 #define MEASURE(access)                                                                                      \
 	do {                                                                                                 \
-		for (unsigned i = 0; i < WARM_UP + SAMPLES; i++) {                                           \
+		for (unsigned i = 0; i < WARM_UP + samples; i++) {                                           \
 			uint64_t start = rdtsc();                                                            \
 			access;                                                                              \
 			sample[i < WARM_UP ? 0 : i - WARM_UP] = (uint32_t)(rdtsc() - start);                 \
 		}                                                                                            \
-		send(sample, sizeof(sample));                                                                \
+		send(sample, samples * sizeof(sample[0]));                                                   \
 	} while (0)
 
 /* A FIFO full at a time. */
@@ -43,9 +44,11 @@ unsigned guest_main(void)
 {
 	uint64_t device = virtio_slot(0), begin, cycles;
 
+	samples = (unsigned)option("samples", SAMPLES);
+	check(samples > 0 && samples <= SAMPLES);
 	outb(COM1_FCR, 0x01); /* FIFOs on */
 	puts("latency 5 ");
-	putdec(SAMPLES);
+	putdec(samples);
 	puts("\n");
 	begin = rdtsc();
 	MEASURE(barrier());
