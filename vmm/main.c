@@ -204,23 +204,34 @@ struct typing {
 	bool refused; /* the UART has taken nothing; wait until it has room */
 };
 
+static void send_input(struct typing *t)
+{
+	struct request *req = handoff_request(&t->handoff);
+
+	req->kind = REQUEST_INPUT;
+	req->count = t->input.count;
+	memcpy(req->data, t->input.byte, t->input.count);
+	handoff_send(&t->handoff);
+	t->sent = true;
+}
+
+/* Goes on until there is nothing to send, the UART wants nothing, or it takes too long. */
 static void type(struct vm *v, struct typing *t)
 {
 	struct reply reply;
 
-	/* Room that is announced while a request is under way may concern its refusal: it is kept until then. */
-	if (!t->sent && t->refused && atomic_exchange(&v->console_room, false))
-		t->refused = false;
-	if (!t->sent && !t->refused && t->input.count) {
-		struct request *req = handoff_request(&t->handoff);
-
-		req->kind = REQUEST_INPUT;
-		req->count = t->input.count;
-		memcpy(req->data, t->input.byte, t->input.count);
-		handoff_send(&t->handoff);
-		t->sent = true;
-	}
-	if (t->sent && handoff_poll(&t->handoff, INPUT_WAIT_NS, &reply) == 0) {
+	for (;;) {
+		if (!t->sent) {
+			/* Room that was announced while a request was under way may concern its refusal, so it is
+			 * only taken note of here, when the next one can be sent. */
+			if (t->refused && atomic_exchange(&v->console_room, false))
+				t->refused = false;
+			if (t->refused || !t->input.count)
+				return;
+			send_input(t);
+		}
+		if (handoff_poll(&t->handoff, INPUT_WAIT_NS, &reply))
+			return;
 		t->sent = false;
 		t->refused = reply.count == 0;
 		console_input_taken(&t->input, reply.count);
