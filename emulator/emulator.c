@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "emulator/futex.h"
+#include "emulator/image.h"
 #include "emulator/io.h"
 #include "emulator/worker.h"
 #include "sched/topology.h"
@@ -200,6 +201,7 @@ int main(void)
 	require(sandbox_enter(status()->message));
 	build_filters(e);
 	start_workers(e);
+	image_release_startup();
 	require(sandbox_seal(largest_disk_bytes(e->machine), status()->message));
 	err = filter_load(&e->io_filter);
 	if (err)

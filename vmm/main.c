@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "devices/uart16550.h"
+#include "emulator/image.h"
 #include "sched/placement.h"
 #include "sched/topology.h"
 #include "seccomp/filters.h"
@@ -343,6 +344,7 @@ static int run(struct vm *v, int signal_fd, struct failure *f)
 	if (err)
 		return fail_with(f, EXIT_HOST, "cannot build the main thread's system call filter: %s", strerror(-err));
 	console_terminal_raw();
+	image_release_startup();
 	for (uint32_t i = 0; i < v->machine.vcpus; i++)
 		if (vcpu_start(&v->vcpu[i], f))
 			return f->status; /* nothing has been lost: exit ends the threads that did start */
