@@ -200,7 +200,8 @@ static void handle_completion(struct io *io, uint64_t user_data, int32_t result)
 	arm_doorbell(io, device);
 }
 
-/* Only reads, writes and flushes of registered files from now on, and nothing can be registered any more. */
+/* Only reads, writes and flushes of registered files from now on, and nothing can be registered any more. The
+ * helper functions for this and for enabling the ring are missing from liburing 2.3's shared library. */
 static int restrict_ring(struct io_uring *ring)
 {
 	struct io_uring_restriction rules[] = {
@@ -211,7 +212,8 @@ static int restrict_ring(struct io_uring *ring)
 		{.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE},
 	};
 
-	return io_uring_register_restrictions(ring, rules, sizeof(rules) / sizeof(rules[0]));
+	return io_uring_register((unsigned)ring->ring_fd, IORING_REGISTER_RESTRICTIONS, rules,
+				 sizeof(rules) / sizeof(rules[0]));
 }
 
 static int register_files(struct io *io)
@@ -255,7 +257,7 @@ int io_init(struct io *io, struct core *core)
 	if (!err)
 		err = restrict_ring(&io->ring);
 	if (!err)
-		err = io_uring_enable_rings(&io->ring);
+		err = io_uring_register((unsigned)io->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 	if (err)
 		return err;
 	core->io_context = io;
