@@ -54,6 +54,8 @@ static int take_reply(struct handoff *h, struct reply *reply)
 	const char *wrong;
 
 	memcpy(reply, h->reply, sizeof(*reply));
+	/* The compiler knows that both are equal now, and might look at the shared one again; not behind this. */
+	__asm__ volatile("" : : "r"(reply) : "memory");
 	wrong = handoff_check(h->request, reply, h->vm->machine.devices);
 	if (!wrong)
 		return 0;
