@@ -84,6 +84,7 @@ static const struct filter_rule io_rules[] = {
 #define DVMM_RULES                                                                                          \
 	{ SCMP_SYS(write), FILTER_ANY, {}, "eventfds, console output, messages" },                          \
 	{ SCMP_SYS(read), FILTER_ANY, {}, "eventfds, typed characters, signalfd" },                         \
+	{ SCMP_SYS(poll), FILTER_ANY, {}, "main loop, standard output that is full and does not block" },   \
 	{ SCMP_SYS(tgkill), FILTER_SELF, {}, "bring a vCPU out of KVM_RUN" },                               \
 	{ SCMP_SYS(rt_sigreturn), FILTER_ANY, {}, "end of a signal handler" },                              \
 	{ SCMP_SYS(rt_sigprocmask), FILTER_ANY, {}, "start and end of a thread, pthread_kill" },            \
@@ -126,7 +127,6 @@ static const struct filter_rule vcpu_rules[] = {
 static const struct filter_rule main_rules[] = {
 	DVMM_FUTEX_RULES
 	{ SCMP_SYS(ppoll), FILTER_ANY, {}, "main loop" },
-	{ SCMP_SYS(poll), FILTER_ANY, {}, "main loop" },
 	DVMM_RULES
 	{ SCMP_SYS(pidfd_send_signal), FILTER_ANY, {}, "kill the emulator" },
 	{ SCMP_SYS(waitid), FILTER_ANY, {}, "how the emulator ended" },

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
@@ -18,6 +19,7 @@ static struct {
 	uint32_t bytes;
 	uint64_t tail; /* bytes written to standard output so far */
 	bool broken;   /* nobody reads standard output any more */
+	atomic_bool abandoned; /* dvmm wants to end: nobody waits for the reader any more */
 } console = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static struct termios terminal_before;
@@ -29,26 +31,27 @@ void console_init(const uint8_t *ring, uint32_t bytes)
 	console.bytes = bytes;
 }
 
-/* All of it, whatever kind of file it is. */
+/* All of it, whatever kind of file it is; a reader that does not read is waited for until console_abandon(). */
 static bool write_all(const uint8_t *p, size_t len)
 {
+	struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+
 	while (len) {
 		ssize_t n = write(STDOUT_FILENO, p, len);
 
-		if (n < 0 && errno == EAGAIN) {
-			struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
-
-			poll(&out, 1, -1);
-		} else if (n < 0 && errno != EINTR) {
-			return false;
-		}
 		if (n > 0) {
 			p += n;
 			len -= (size_t)n;
+		} else if (n < 0 && ((errno != EINTR && errno != EAGAIN) || atomic_load(&console.abandoned))) {
+			return false;
+		} else if (n < 0 && errno == EAGAIN) {
+			poll(&out, 1, -1);
 		}
 	}
 	return true;
 }
+
+void console_abandon(void) { atomic_store(&console.abandoned, true); }
 
 int console_output(uint64_t head)
 {

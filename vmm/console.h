@@ -20,6 +20,10 @@ void console_init(const uint8_t *ring, uint32_t bytes);
 /* Writes what has come up to `head` bytes in all. Any vCPU thread. 0, or -EPROTO if head cannot be true. */
 int console_output(uint64_t head);
 
+/* From now on a write that waits for standard output's reader, and is interrupted by a signal, is given up, with all output
+ * after it. Any thread. */
+void console_abandon(void);
+
 /* Puts the terminal, if standard input is one, into raw mode, and makes sure that it is put back however we end. */
 void console_terminal_raw(void);
 

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "devices/uart16550.h"
+#include "emulator/futex.h"
 #include "emulator/image.h"
 #include "sched/placement.h"
 #include "sched/topology.h"
@@ -39,6 +40,7 @@
 #define SPIN_NS 50000u      /* a spinning side gives up its CPU after this long */
 #define INPUT_WAIT_NS 1000000u /* typed input: how long the main thread waits before it looks around again */
 #define KICK_EVERY_MS 2
+#define OUTPUT_PATIENCE_NS 500000000u
 
 static struct vm vm;
 
@@ -293,14 +295,18 @@ static void watch(struct vm *v, int signal_fd)
 	}
 }
 
-/* Gets every vCPU thread out of the guest, a hand-off or a write. One kick may come at a bad moment, so: until it helps. */
+/* Gets every vCPU thread out of the guest, a hand-off or a write. One kick may come at a bad moment, so: until it helps.
+ * Who reads our output slowly gets some time for the rest of it; who does not read must not keep us. */
 static void collect_vcpus(struct vm *v)
 {
 	struct pollfd wake = {.fd = v->wake_fd, .events = POLLIN};
+	const uint64_t patience_ends = monotonic_ns() + OUTPUT_PATIENCE_NS;
 	uint64_t woken;
 
 	for (uint32_t i = 0; i < v->machine.vcpus; i++) {
 		while (atomic_load(&v->vcpu[i].running)) {
+			if (monotonic_ns() >= patience_ends)
+				console_abandon();
 			for (uint32_t k = i; k < v->machine.vcpus; k++)
 				vcpu_kick(&v->vcpu[k]);
 			if (poll(&wake, 1, KICK_EVERY_MS) > 0 && read(v->wake_fd, &woken, sizeof(woken)) < 0)

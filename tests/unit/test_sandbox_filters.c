@@ -275,6 +275,7 @@ static const struct probe probes[] = {
 	{"sched_setaffinity", DVMM, EMULATOR, SYS_sched_setaffinity, {0, 0, 0}},
 	{"clock_nanosleep", DVMM, EMULATOR, SYS_clock_nanosleep, {CLOCK_MONOTONIC, 0, PTR(&pause_time)}},
 	{"tgkill of another process", 0, ALL, SYS_tgkill, {1, 1, 0}},
+	{"poll", DVMM, EMULATOR, SYS_poll, {0, 0, 0}},
 	{"ppoll", MAIN, EMULATOR | VCPU_THREAD, SYS_ppoll, {0, 0, PTR(&pause_time)}},
 	{"waitid", MAIN, EMULATOR | VCPU_THREAD, SYS_waitid, {1, 1, 0, WNOHANG | WEXITED}},
 	{"pidfd_send_signal", MAIN, EMULATOR | VCPU_THREAD, SYS_pidfd_send_signal, {-1, 9}},
