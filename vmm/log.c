@@ -35,6 +35,10 @@ void log_message(enum log_level level, const char *format, ...)
 	if (more < 0)
 		return;
 	n = n + more < (int)sizeof(line) - 1 ? n + more : (int)sizeof(line) - 2;
+	/* A file's name, or the emulator's words, may hold line feeds and terminal escapes. A message is one line of text. */
+	for (int i = 0; i < n; i++)
+		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+			line[i] = '?';
 	line[n++] = '\n';
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)
 		return; /* there is nowhere left to complain to */
