@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,6 +96,15 @@ static bool has_ended(int pidfd)
 	return poll(&p, 1, 0) > 0;
 }
 
+/* The signals that end dvmm are blocked, and nobody reads them yet. */
+static bool end_is_pending(void)
+{
+	sigset_t pending;
+
+	return sigpending(&pending) == 0 && (sigismember(&pending, SIGTERM) > 0 || sigismember(&pending, SIGINT) > 0 ||
+					     sigismember(&pending, SIGHUP) > 0);
+}
+
 int emulator_wait_ready(struct vm *vm, struct failure *f)
 {
 	struct emulator_status *s = (void *)((uint8_t *)vm->replies.at + EMULATOR_STATUS_OFFSET);
@@ -109,6 +119,8 @@ int emulator_wait_ready(struct vm *vm, struct failure *f)
 		if (has_ended(vm->emulator.pidfd))
 			return fail_with(f, EXIT_HOST, "dvmm-emulator: ended while it was setting up its sandbox; "
 						  "see dvmm --check-host");
+		if (end_is_pending())
+			return fail_with(f, EXIT_GUEST_ENDED, "stopped by a signal before the guest has started");
 		if (monotonic_ns() > end)
 			return fail_with(f, EXIT_HOST, "dvmm-emulator: not ready within 10 s");
 		futex_wait(&s->state, EMULATOR_STARTING, &step);
