@@ -39,6 +39,7 @@
 
 #define SPIN_NS 50000u      /* a spinning side gives up its CPU after this long */
 #define INPUT_WAIT_NS 1000000u /* typed input: how long the main thread waits before it looks around again */
+#define INPUT_REQUESTS 16     /* typed input: requests one after another before it looks around */
 #define KICK_EVERY_MS 2
 #define OUTPUT_PATIENCE_NS 500000000u
 
@@ -224,12 +225,13 @@ static void send_input(struct typing *t)
 	t->sent = true;
 }
 
-/* Goes on until there is nothing to send, the UART wants nothing, or it takes too long. */
+/* Goes on until there is nothing to send, the UART wants nothing, or it takes too long. A guest that makes and takes
+ * back room all the time must not keep the main thread here. */
 static void type(struct vm *v, struct typing *t)
 {
 	struct reply reply;
 
-	for (;;) {
+	for (int i = 0; i < INPUT_REQUESTS; i++) {
 		if (!t->sent) {
 			/* Room that was announced while a request was under way may concern its refusal, so it is
 			 * only taken note of here, when the next one can be sent. */
@@ -245,6 +247,14 @@ static void type(struct vm *v, struct typing *t)
 		t->refused = reply.count == 0;
 		console_input_taken(&t->input, reply.count);
 	}
+}
+
+/* How long the main thread may sleep, as poll() takes it. Room that is announced from now on wakes it. */
+static int typing_timeout_ms(struct vm *v, const struct typing *t)
+{
+	if (t->sent)
+		return 1;
+	return t->input.count && (!t->refused || atomic_load(&v->console_room)) ? 0 : -1;
 }
 
 static int open_signals(struct failure *f)
@@ -279,8 +289,12 @@ static void watch(struct vm *v, int signal_fd)
 	handoff_init(&t.handoff, v, v->machine.vcpus);
 	while (!vm_stopping(v)) {
 		wait[WAIT_INPUT].fd = console_input_wanted(&t.input) ? STDIN_FILENO : -1;
-		if (poll(wait, WAITS, t.sent ? 1 : -1) < 0 && errno != EINTR)
-			vm_stop(v, EXIT_HOST, "poll: %s", strerror(errno));
+		if (poll(wait, WAITS, typing_timeout_ms(v, &t)) < 0) {
+			/* What poll() left in `wait` is old: reading standard input because of it could block. */
+			if (errno != EINTR)
+				vm_stop(v, EXIT_HOST, "poll: %s", strerror(errno));
+			continue;
+		}
 		if (wait[WAIT_WAKE].revents && read(v->wake_fd, &woken, sizeof(woken)) < 0)
 			continue;
 		if (wait[WAIT_SIGNAL].revents)
