@@ -361,7 +361,7 @@ static void write_stats(struct vm *v)
 	stats_close(v->stats);
 }
 
-/* Runs the prepared guest to its end; returns the exit status. */
+/* Runs the prepared guest to its end; returns the exit status, or -1: it could not be started. */
 static int run(struct vm *v, int signal_fd, struct failure *f)
 {
 	struct filter filter;
@@ -373,7 +373,7 @@ static int run(struct vm *v, int signal_fd, struct failure *f)
 	image_release_startup();
 	for (uint32_t i = 0; i < v->machine.vcpus; i++)
 		if (vcpu_start(&v->vcpu[i], f))
-			return f->status; /* nothing has been lost: exit ends the threads that did start */
+			return -1; /* nothing has been lost: exit ends the threads that did start */
 	err = filter_load(&filter);
 	if (err)
 		vm_stop(v, EXIT_HOST, "cannot install the main thread's system call filter: %s", strerror(-err));
@@ -405,18 +405,22 @@ static void catch_forbidden_calls(void)
 static int start(const struct options *o)
 {
 	struct failure f = {0};
-	int signal_fd;
+	int signal_fd, status = -1;
 
 	vm.options = o;
 	vm.emulator.pidfd = vm.emulator.channel = -1;
 	vm.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	catch_forbidden_calls();
 	signal_fd = open_signals(&f);
-	if (vm.wake_fd < 0 || signal_fd < 0 || prepare(&vm, &f)) {
-		log_error("%s", f.text);
-		return f.status;
-	}
-	f.status = run(&vm, signal_fd, &f);
+	if (vm.wake_fd < 0)
+		fail_with(&f, EXIT_HOST, "cannot create an eventfd: %s", strerror(errno));
+	else if (signal_fd >= 0 && prepare(&vm, &f))
+		stats_close(vm.stats); /* removes the file if we have made it */
+	else if (signal_fd >= 0)
+		status = run(&vm, signal_fd, &f);
+	if (status >= 0)
+		return status;
+	log_error("%s", f.text);
 	return f.status;
 }
 
