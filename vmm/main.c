@@ -402,6 +402,15 @@ static void catch_forbidden_calls(void)
 	sigaction(SIGSYS, &action, NULL);
 }
 
+/* Whoever starts us may have closed some of these. The next file opened, a disk say, would take the number's place and get
+ * what is printed. */
+static void open_standard_files(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR | O_NOCTTY) != fd)
+			_exit(EXIT_HOST); /* there is nowhere to say why */
+}
+
 static int start(const struct options *o)
 {
 	struct failure f = {0};
@@ -429,6 +438,7 @@ int main(int argc, char **argv)
 	struct options o;
 	struct failure f = {0};
 
+	open_standard_files();
 	if (options_parse(&o, argc, argv, &f)) {
 		log_error("%s", f.text);
 		return f.status;
