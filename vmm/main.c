@@ -287,7 +287,7 @@ static void watch(struct vm *v, int signal_fd)
 	uint64_t woken;
 
 	handoff_init(&t.handoff, v, v->machine.vcpus);
-	while (!vm_stopping(v)) {
+	while (!vm_stop_told(v)) { /* and not before: the reason may come from a thread that nobody waits for */
 		wait[WAIT_INPUT].fd = console_input_wanted(&t.input) ? STDIN_FILENO : -1;
 		if (poll(wait, WAITS, typing_timeout_ms(v, &t)) < 0) {
 			/* What poll() left in `wait` is old: reading standard input because of it could block. */

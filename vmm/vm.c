@@ -7,6 +7,8 @@
 
 bool vm_stopping(struct vm *vm) { return atomic_load_explicit(&vm->stop.asked, memory_order_relaxed); }
 
+bool vm_stop_told(struct vm *vm) { return atomic_load(&vm->stop.told); }
+
 void vm_wake_main(struct vm *vm)
 {
 	const uint64_t one = 1;

@@ -71,6 +71,8 @@ struct vm {
 /* Asks the machine to stop; any thread, any number of times; the first reason is kept. */
 void vm_stop(struct vm *vm, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 bool vm_stopping(struct vm *vm);
+/* The same, once status and reason can be read. */
+bool vm_stop_told(struct vm *vm);
 
 /* Has the main thread look at the VM. Any thread; async-signal-safe. */
 void vm_wake_main(struct vm *vm);
