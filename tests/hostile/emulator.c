@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * An emulator that lies: what dvmm has to expect of a dvmm-emulator that somebody has taken over.
+ *
+ * dvmm starts it with --emulator, in the namespaces and with the descriptors of the real one. It enters no
+ * sandbox, so it can try more than a hijacked one could. What it does is named by the word "hostile=NAME" of the guest's command
+ * line, which it finds in guest memory; tests/hostile/run gives the names and says how dvmm has to end.
+ *
+ * The guest is hello.elf: it writes bytes to COM1 and then switches off by ACPI. The honest part here knows
+ * just that much.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "emulator/futex.h"
+#include "emulator/mailbox.h"
+#include "vmm/boot_internal.h"
+
+#define RING (64u << 10)
+
+static const struct machine *machine;
+static uint8_t *requests, *replies;
+static const char *guest_cmdline;
+static uint64_t seed;
+
+static void *map(int fd, int prot)
+{
+	struct stat st;
+	void *p = fstat(fd, &st) ? MAP_FAILED : mmap(NULL, (size_t)st.st_size, prot, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		_exit(99);
+	return p;
+}
+
+static void pause_ns(long ns)
+{
+	const struct timespec t = {.tv_nsec = ns};
+
+	nanosleep(&t, NULL);
+}
+
+static struct emulator_status *status(void)
+{
+	return (struct emulator_status *)(replies + EMULATOR_STATUS_OFFSET);
+}
+
+static void report(uint32_t state)
+{
+	__atomic_store_n(&status()->state, state, __ATOMIC_SEQ_CST);
+	futex_wake(&status()->state);
+}
+
+static uint64_t chance(void) /* xorshift64: the same seed, the same lies */
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed;
+}
+
+/* ---- Lies in a reply: each gets the reply that the honest part has made. ---- */
+
+static void honest(const struct request *req, struct reply *r) {}
+static void next_sequence(const struct request *req, struct reply *r) { r->seq++; }
+static void far_sequence(const struct request *req, struct reply *r) { r->seq += 0x80000000u; }
+static void no_such_device(const struct request *req, struct reply *r) { r->device = machine->devices; }
+static void no_such_event(const struct request *req, struct reply *r) { r->event = MACHINE_EXIT + 1; }
+static void no_such_flag(const struct request *req, struct reply *r) { r->flags = ~0u; }
+static void console_too_far(const struct request *req, struct reply *r) { r->console_head = RING + 1; }
+static void console_wraps(const struct request *req, struct reply *r) { r->console_head = INT64_MAX; }
+static void too_many_taken(const struct request *req, struct reply *r) { r->count = req->count + 1; }
+
+/* All that may be said at once, and then behind what has been said: silence, no error. */
+static void console_full(const struct request *req, struct reply *r) { r->console_head = RING; }
+static void console_backwards(const struct request *req, struct reply *r) { r->console_head = UINT64_MAX / 2 + 2; }
+
+/* As much output as fits, every time: whoever does not read it holds dvmm up. */
+static void console_endless(const struct request *req, struct reply *r)
+{
+	static uint64_t head;
+
+	r->event = MACHINE_RUN;
+	if (req->kind != REQUEST_INPUT)
+		r->console_head = head += RING;
+}
+
+/* Nothing typed is ever taken, and there is always room for it. */
+static void input_refused(const struct request *req, struct reply *r)
+{
+	r->event = MACHINE_RUN;
+	r->flags = req->kind == REQUEST_INPUT ? 0 : REPLY_CONSOLE_ROOM;
+}
+
+static void anything(const struct request *req, struct reply *r)
+{
+	switch (chance() % 16) {
+	case 0:
+		r->seq = (uint32_t)chance();
+		break;
+	case 1:
+		r->device = (uint32_t)chance();
+		break;
+	case 2:
+		r->event = (uint32_t)chance() % MACHINE_EXIT; /* the exit code is the guest's own affair */
+		break;
+	case 3:
+		r->flags = 1u << chance() % 32;
+		break;
+	case 4 ... 6:
+		r->console_head = chance() >> chance() % 64;
+		break;
+	case 7:
+		r->count = (uint32_t)chance();
+		break;
+	default:
+		for (unsigned i = 0; i < sizeof(r->data); i++)
+			r->data[i] = (uint8_t)chance();
+	}
+}
+
+static const struct lie {
+	const char *name;
+	void (*tell)(const struct request *req, struct reply *r);
+} lies[] = {
+	{"honest", honest},
+	{"next-sequence", next_sequence},
+	{"far-sequence", far_sequence},
+	{"no-such-device", no_such_device},
+	{"no-such-event", no_such_event},
+	{"no-such-flag", no_such_flag},
+	{"console-too-far", console_too_far},
+	{"console-wraps", console_wraps},
+	{"console-full", console_full},
+	{"console-backwards", console_backwards},
+	{"console-endless", console_endless},
+	{"too-many-taken", too_many_taken},
+	{"input-refused", input_refused},
+	{"anything", anything},
+};
+
+/* ---- The honest part. ---- */
+
+static void answer(const struct request *req, struct reply *r)
+{
+	memset(r, 0, sizeof(*r));
+	memset(r->data, 0xff, sizeof(r->data)); /* COM1 is ready to send */
+	r->device = REPLY_NO_DEVICE;
+	r->seq = req->seq;
+	if (req->kind == REQUEST_INPUT)
+		r->count = req->count;
+	if (req->kind == REQUEST_WRITE && req->space == BUS_PIO && req->addr == ACPI_PM_PORT + 4)
+		r->event = MACHINE_POWEROFF;
+}
+
+static void serve(void (*tell)(const struct request *req, struct reply *r))
+{
+	uint32_t done[MAILBOX_SLOTS] = {0};
+
+	for (;;) {
+		for (uint32_t slot = 0; slot <= machine->vcpus; slot++) {
+			struct request *req = mailbox_request(requests, slot);
+			struct reply *to = mailbox_reply(replies, slot), r;
+
+			if (__atomic_load_n(&req->seq, __ATOMIC_SEQ_CST) == done[slot])
+				continue;
+			answer(req, &r);
+			tell(req, &r);
+			done[slot] = req->seq;
+			memcpy((uint8_t *)to + 8, (uint8_t *)&r + 8, sizeof(r) - 8); /* all but seq, sleeping */
+			__atomic_store_n(&to->seq, r.seq, __ATOMIC_SEQ_CST);
+			futex_wake(&to->seq);
+		}
+		pause_ns(20000);
+	}
+}
+
+/* ---- Other things to do with what is shared. ---- */
+
+/* The request file is dvmm's alone, and nobody can change the size of any: the way to make dvmm fault. */
+static bool seals_hold(void)
+{
+	void *p = mmap(NULL, MAILBOX_PAGE, PROT_WRITE, MAP_SHARED, FD_REQUEST, 0);
+
+	if (p != MAP_FAILED || !mprotect(requests, MAILBOX_PAGE, PROT_READ | PROT_WRITE))
+		return false;
+	if (pwrite(FD_REQUEST, "x", 1, 0) >= 0 ||
+	    !fallocate(FD_REQUEST, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, MAILBOX_PAGE))
+		return false;
+	for (int fd = FD_REQUEST; fd <= FD_MEMORY; fd++)
+		if (!ftruncate(fd, 0) || !ftruncate(fd, 1ll << 40) || !fallocate(fd, 0, 1ll << 40, 1) ||
+		    !fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE))
+			return false;
+	/* Holes read as zeros. That is no worse than writing them. */
+	for (int fd = FD_REPLY; fd <= FD_REGION; fd++)
+		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 1 << 20);
+	return true;
+}
+
+static void seals(void)
+{
+	bool hold = seals_hold();
+
+	report(EMULATOR_READY);
+	serve(hold ? honest : no_such_event);
+}
+
+/* Replies change all the time, also between dvmm's check and its use. */
+static void *change_replies(void *arg)
+{
+	static const uint32_t device[] = {0, REPLY_NO_DEVICE, 1 << 30};
+
+	for (uint64_t i = 0;; i++) {
+		struct reply *r = mailbox_reply(replies, (uint32_t)(i % (machine->vcpus + 1)));
+
+		r->device = device[i % 3];
+		r->count = i % 5 ? 0 : UINT32_MAX;
+		r->sleeping = i & 1;
+		r->console_head = i % 7 ? 0 : chance();
+		if (i % 64 == 0)
+			futex_wake(&r->seq);
+	}
+	return arg;
+}
+
+static void changing(void)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, change_replies, NULL);
+	report(EMULATOR_READY);
+	serve(honest);
+}
+
+/* Interrupts and doorbells without end; an eventfd that is full must not stop anybody. */
+static void *ring_all(void *arg)
+{
+	const uint64_t most = UINT64_MAX - 1;
+
+	for (;;) {
+		for (uint32_t i = 0; i < machine->devices; i++) {
+			const struct machine_device *d = &machine->device[i];
+
+			if (d->irq_fd >= 0 && write(d->irq_fd, &most, sizeof(most)) < 0)
+				continue;
+			if (d->queue_fd >= 0 && write(d->queue_fd, &most, sizeof(most)) < 0)
+				continue;
+		}
+		pause_ns(1000);
+	}
+	return arg;
+}
+
+static void storm(void)
+{
+	pthread_t thread;
+
+	for (uint32_t i = 0; i < machine->devices; i++)
+		if (machine->device[i].queue_fd >= 0)
+			fcntl(machine->device[i].queue_fd, F_SETFL, O_RDWR | O_NONBLOCK);
+	pthread_create(&thread, NULL, ring_all, NULL);
+	report(EMULATOR_READY);
+	serve(honest);
+}
+
+static void silent(void)
+{
+	report(EMULATOR_READY);
+	for (;;)
+		pause();
+}
+
+/* Never asleep, never awake: dvmm is woken all the time, for nothing. */
+static void wakes(void)
+{
+	report(EMULATOR_READY);
+	for (;;)
+		for (uint32_t slot = 0; slot <= machine->vcpus; slot++)
+			futex_wake(&mailbox_reply(replies, slot)->seq);
+}
+
+static void crashes(void)
+{
+	report(EMULATOR_READY);
+	while (!mailbox_request(requests, 0)->seq)
+		pause_ns(100000);
+	__builtin_trap();
+}
+
+static void exits(void)
+{
+	report(EMULATOR_READY);
+	while (!mailbox_request(requests, 0)->seq)
+		pause_ns(100000);
+	_exit(0);
+}
+
+static void never_ready(void)
+{
+	for (;;)
+		pause();
+}
+
+static void ends_early(void) { _exit(0); }
+
+static void strange_state(void)
+{
+	report(UINT32_MAX);
+	never_ready();
+}
+
+/* A message of many lines, with terminal escapes and without an end. */
+static void loud(void)
+{
+	static const char noise[] = "one\ntwo\033[2J\r%s%n";
+
+	for (size_t i = 0; i < sizeof(status()->message); i++)
+		status()->message[i] = noise[i % (sizeof(noise) - 1)];
+	report(EMULATOR_FAILED);
+	never_ready();
+}
+
+static const struct act {
+	const char *name;
+	void (*run)(void);
+} acts[] = {
+	{"seals", seals},     {"changing", changing}, {"storm", storm},
+	{"silent", silent},   {"wakes", wakes},       {"crashes", crashes},
+	{"exits", exits},     {"never-ready", never_ready}, {"ends-early", ends_early},
+	{"strange-state", strange_state}, {"loud", loud},
+};
+
+/* The value of a word of the command line: "name=value". */
+static bool is_word(const char *s, const char *value)
+{
+	size_t len = strlen(value);
+
+	return !strncmp(s, value, len) && (s[len] == '\0' || s[len] == ' ' || s[len] == ':');
+}
+
+int main(void)
+{
+	const char *mode;
+
+	requests = map(FD_REQUEST, PROT_READ);
+	replies = map(FD_REPLY, PROT_READ | PROT_WRITE);
+	machine = (const struct machine *)requests;
+	guest_cmdline = (const char *)map(FD_MEMORY, PROT_READ | PROT_WRITE) + BOOT_CMDLINE_GPA;
+	/* dvmm loads the guest while we start. */
+	while (!(mode = strstr(guest_cmdline, "hostile=")) || !strchr(guest_cmdline, '.'))
+		pause_ns(100000);
+	mode += strlen("hostile=");
+	seed = strchr(mode, ':') ? strtoull(strchr(mode, ':') + 1, NULL, 10) : 1;
+	seed = seed * 0x9e3779b97f4a7c15ull + 1;
+	for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++)
+		if (is_word(mode, acts[i].name))
+			acts[i].run();
+	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		if (is_word(mode, lies[i].name)) {
+			report(EMULATOR_READY);
+			serve(lies[i].tell);
+		}
+	}
+	return 98;
+}
