@@ -2,6 +2,9 @@
 /*
  * What the guest's CPUID says: all that KVM can do, with what is particular to each vCPU (its APIC id) and to the
  * topology (one package, vCPUs as its cores, one thread each) put in. SDM vol. 2, CPUID; APM vol. 3, appendix E.
+ *
+ * Not offered: VMX and SVM. KVM obeys, so the part of the host's kernel that would run a guest's guests, by far the
+ * largest that a guest can reach, is out of its reach.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,10 +15,12 @@
 
 #define MAX_ENTRIES 256
 
+#define ECX1_VMX (1u << 5)
 #define ECX1_TSC_DEADLINE (1u << 24)
 #define ECX1_HYPERVISOR (1u << 31)
 #define EDX1_HTT (1u << 28)
 #define ECX8_1_CMP_LEGACY (1u << 1)
+#define ECX8_1_SVM (1u << 2)
 
 /* Bits of an APIC id that hold the core's number. */
 static uint32_t core_bits(uint32_t cores) { return cores > 1 ? 32 - (uint32_t)__builtin_clz(cores - 1) : 0; }
@@ -43,6 +48,7 @@ static void adjust_entry(struct kvm_cpuid_entry2 *e, uint32_t id, uint32_t cores
 	switch (e->function) {
 	case 0x1:
 		e->ebx = (e->ebx & 0x0000ffff) | cores << 16 | id << 24;
+		e->ecx &= ~ECX1_VMX;
 		e->ecx |= ECX1_HYPERVISOR | (tsc_deadline ? ECX1_TSC_DEADLINE : 0);
 		e->edx = (e->edx & ~EDX1_HTT) | (cores > 1 ? EDX1_HTT : 0);
 		break;
@@ -59,7 +65,8 @@ static void adjust_entry(struct kvm_cpuid_entry2 *e, uint32_t id, uint32_t cores
 	case 0x1f:
 		set_extended_topology(e, id, cores);
 		break;
-	case 0x80000001: /* AMD: the count in leaf 1 is of cores, not of threads */
+	case 0x80000001: /* AMD. CMP_LEGACY: the count in leaf 1 is of cores, not of threads */
+		e->ecx &= ~ECX8_1_SVM;
 		if (cores > 1)
 			e->ecx |= ECX8_1_CMP_LEGACY;
 		break;
