@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
@@ -73,7 +74,8 @@
 static const struct filter_rule worker_rules[] = { WORKER_RULES SANITIZER_RULES };
 
 static const struct filter_rule io_rules[] = {
-	{ SCMP_SYS(io_uring_enter), FILTER_RING_FD, {}, "start I/O, wait for it and for doorbells" },
+	{ SCMP_SYS(io_uring_enter), FILTER_RING_FD, { NOT(3, U32 & ~(uint64_t)IORING_ENTER_GETEVENTS) },
+	  "start I/O, wait for it and for doorbells" },
 	WORKER_RULES
 	{ SCMP_SYS(read), FILTER_EVENT_FD, { IS64(2, 8) }, "take a doorbell's count" },
 	{ SCMP_SYS(getrandom), FILTER_ANY, { IS(2, 0) }, "virtio-rng" },

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/futex.h>
+#include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -257,6 +258,8 @@ static const struct probe probes[] = {
 	 SYS_clock_gettime,
 	 {CLOCK_PROCESS_CPUTIME_ID, PTR(buffer)}},
 	{"io_uring_enter", IO, WORKER | DVMM, SYS_io_uring_enter, {RING}},
+	{"io_uring_enter and wait", IO, WORKER | DVMM, SYS_io_uring_enter, {RING, 0, 0, IORING_ENTER_GETEVENTS}},
+	{"io_uring_enter with a signal mask", 0, ALL, SYS_io_uring_enter, {RING, 0, 0, IORING_ENTER_EXT_ARG}},
 	{"io_uring_enter on another", 0, ALL, SYS_io_uring_enter, {FIRST}},
 	{"getrandom", IO | MAIN, WORKER | VCPU_THREAD, SYS_getrandom, {PTR(buffer), 8, 0}},
 	{"getrandom with flags", MAIN, EMULATOR | VCPU_THREAD, SYS_getrandom, {PTR(buffer), 8, 2}},
