@@ -242,13 +242,29 @@ static int allocate_slots(struct io *io)
 	return 0;
 }
 
+/* Ring entries that can be under way at a time: each doorbell's read, and each slot. */
+static uint32_t under_way_at_most(const struct machine *m)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < m->devices; i++)
+		n += m->device[i].queue_fd >= 0 ? 1 + DEVICE_IO_SLOTS : 0;
+	return n;
+}
+
 int io_init(struct io *io, struct core *core)
 {
-	struct io_uring_params params = {.flags = IORING_SETUP_R_DISABLED};
+	/* Completions never have to wait for room: kernels before 5.19 refuse new requests then, and we would try for ever. */
+	struct io_uring_params params = {
+		.flags = IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE,
+		.cq_entries = 2 * RING_ENTRIES,
+	};
 	int err;
 
 	memset(io, 0, sizeof(*io));
 	io->core = core;
+	if (params.cq_entries < under_way_at_most(core->machine))
+		params.cq_entries = under_way_at_most(core->machine);
 	err = allocate_slots(io);
 	if (!err)
 		err = io_uring_queue_init_params(RING_ENTRIES, &io->ring, &params);
