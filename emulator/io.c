@@ -27,6 +27,9 @@ static int file_index(uint32_t device) { return (int)(2 * device + 1); }
 #define DOORBELL 0xffffu
 static uint64_t tag(uint32_t device, uint32_t slot) { return (uint64_t)device << 16 | slot; }
 
+/* The ring that this thread serves: set in the I/O thread only. */
+static _Thread_local const struct io *served;
+
 /* core->start_io: any thread, under the device's lock. */
 static void io_start(void *context, uint32_t device, uint64_t slots)
 {
@@ -36,8 +39,7 @@ static void io_start(void *context, uint32_t device, uint64_t slots)
 	__atomic_fetch_or(&io->device[device].to_start, slots, __ATOMIC_SEQ_CST);
 	/* Rings the doorbell for the I/O thread, which looks at to_start after every doorbell. In the I/O thread
 	 * itself that is a superfluous round, but only for requests made through it, which look anyway. */
-	if (!pthread_equal(io->thread, pthread_self()) &&
-	    write(io->core->machine->device[device].queue_fd, &one, sizeof(one)) < 0)
+	if (served != io && write(io->core->machine->device[device].queue_fd, &one, sizeof(one)) < 0)
 		return; /* full: a ring is pending already */
 }
 
@@ -283,7 +285,7 @@ int io_init(struct io *io, struct core *core)
 
 int io_run(struct io *io)
 {
-	io->thread = pthread_self();
+	served = io;
 	for (uint32_t i = 0; i < io->core->machine->devices; i++)
 		if (io->core->machine->device[i].queue_fd >= 0)
 			arm_doorbell(io, i);

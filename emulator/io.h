@@ -35,7 +35,6 @@ struct io_device {
 };
 
 struct io {
-	pthread_t thread; /* the one that runs io_run() */
 	struct core *core;
 	struct io_uring ring;
 	struct io_device device[MACHINE_MAX_DEVICES];
