@@ -51,9 +51,12 @@ void handoff_send(struct handoff *h)
 /* Copies the reply, once; from here on only the copy counts. */
 static int take_reply(struct handoff *h, struct reply *reply)
 {
+	const size_t what = offsetof(struct reply, device); /* before it: words that both sides watch */
 	const char *wrong;
 
-	memcpy(reply, h->reply, sizeof(*reply));
+	reply->seq = h->seq;
+	reply->sleeping = 0;
+	memcpy((uint8_t *)reply + what, (const uint8_t *)h->reply + what, sizeof(*reply) - what);
 	/* The compiler knows that both are equal now, and might look at the shared one again; not behind this. */
 	__asm__ volatile("" : : "r"(reply) : "memory");
 	wrong = handoff_check(h->request, reply, h->vm->machine.devices);
