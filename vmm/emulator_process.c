@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -75,6 +76,24 @@ static const char *find_emulator(const struct options *o, char path[PATH_MAX])
 	return PKGLIBEXECDIR "/dvmm-emulator";
 }
 
+/* For messages: what the operator named, or what everybody calls it. */
+static const char *emulator_name(const struct vm *vm)
+{
+	return vm->options->emulator ? vm->options->emulator : "dvmm-emulator";
+}
+
+/* A mistake in --emulator is told before anything is started. */
+static int check_emulator_option(const char *path, struct failure *f)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return fail_with(f, EXIT_USAGE, "--emulator %.200s: cannot be opened: %s", path, strerror(errno));
+	if (!S_ISREG(st.st_mode) || access(path, X_OK) < 0)
+		return fail_with(f, EXIT_USAGE, "--emulator %.200s: not an executable file; leave the option out", path);
+	return 0;
+}
+
 int emulator_spawn(struct vm *vm, struct failure *f)
 {
 	char path[PATH_MAX], error[SANDBOX_ERROR_BYTES] = "";
@@ -82,6 +101,8 @@ int emulator_spawn(struct vm *vm, struct failure *f)
 	char *argv[] = {"dvmm-emulator", NULL};
 	struct sandbox_spawn spec = {.path = find_emulator(vm->options, path), .argv = argv, .descriptors = d.fd};
 
+	if (vm->options->emulator && check_emulator_option(vm->options->emulator, f))
+		return -1;
 	assign_descriptors(vm, &d, vm->requests.at);
 	spec.count = d.count;
 	if (sandbox_spawn(&spec, &vm->emulator, error))
@@ -114,18 +135,19 @@ int emulator_wait_ready(struct vm *vm, struct failure *f)
 	uint32_t state;
 
 	if (sandbox_spawn_wait(&vm->emulator, error))
-		return fail_with(f, EXIT_HOST, "%s", error);
+		return fail_with(f, EXIT_HOST, "%.200s: %s", emulator_name(vm), error);
 	while ((state = __atomic_load_n(&s->state, __ATOMIC_ACQUIRE)) == EMULATOR_STARTING) {
 		if (has_ended(vm->emulator.pidfd))
-			return fail_with(f, EXIT_HOST, "dvmm-emulator: ended while it was setting up its sandbox; "
-						  "see dvmm --check-host");
+			return fail_with(f, EXIT_HOST, "%.200s: ended while it was setting up its sandbox; "
+						  "see dvmm --check-host", emulator_name(vm));
 		if (end_is_pending())
 			return fail_with(f, EXIT_GUEST_ENDED, "stopped by a signal before the guest has started");
 		if (monotonic_ns() > end)
-			return fail_with(f, EXIT_HOST, "dvmm-emulator: not ready within 10 s");
+			return fail_with(f, EXIT_HOST, "%.200s: not ready within 10 s; is it a dvmm-emulator?",
+					 emulator_name(vm));
 		futex_wait(&s->state, EMULATOR_STARTING, &step);
 	}
 	if (state == EMULATOR_READY)
 		return 0;
-	return fail_with(f, EXIT_HOST, "dvmm-emulator: %.*s", (int)sizeof(s->message) - 1, s->message);
+	return fail_with(f, EXIT_HOST, "%.200s: %.*s", emulator_name(vm), (int)sizeof(s->message) - 1, s->message);
 }

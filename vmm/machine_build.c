@@ -76,8 +76,8 @@ static int lock_disk(int fd, const struct disk_option *disk, struct failure *f)
 	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
 		return 0;
 	if (errno == EAGAIN || errno == EACCES)
-		return fail_with(f, EXIT_USAGE, "%.200s: in use by another process; %s", disk->path,
-			    disk->read_only ? "a writer has it open" : "stop that first, or attach both as ,ro");
+		return fail_with(f, EXIT_USAGE, "%.200s: in use, by another process or an earlier --disk; %s", disk->path,
+			    disk->read_only ? "only readers (,ro) may share it" : "attach it once, or only as ,ro");
 	return fail_with(f, EXIT_USAGE, "%.200s: cannot be locked: %s", disk->path, strerror(errno));
 }
 

@@ -268,6 +268,7 @@ static int open_signals(struct failure *f)
 	sigaddset(&ends, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &ends, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* too large a file is an error of write() or ftruncate(), told like any other */
 	fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		fail_with(f, EXIT_HOST, "cannot receive signals by descriptor: %s", strerror(errno));

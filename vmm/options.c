@@ -224,9 +224,15 @@ int options_parse(struct options *o, int argc, char **argv, struct failure *f)
 	for (size_t i = 0; i < OPTIONS; i++)
 		longopts[i] = (struct option){table[i].name, table[i].has_arg, NULL, 'L'};
 	optind = 0;
-	while ((opt = getopt_long(argc, argv, "+:", longopts, &index)) != -1) {
+	for (;;) {
+		/* Of "-ab", getopt reports 'a' before it moves on; what it is looking at is what was wrong. */
+		const char *arg = argv[optind ? optind : 1];
+
+		opt = getopt_long(argc, argv, "+:", longopts, &index);
+		if (opt == -1)
+			break;
 		if (opt != 'L')
-			return unknown_option(argv[optind - 1], opt, f);
+			return unknown_option(arg, opt, f);
 		if (seen[index] && !table[index].repeats)
 			return fail_with(f, EXIT_USAGE, "--%s: given twice; give it once", table[index].name);
 		seen[index] = true;

@@ -75,9 +75,13 @@ static int file_open(const char *path, bool *created)
 	int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
 
 	*created = fd >= 0;
+	/* O_NONBLOCK: a FIFO that nobody reads must not make us wait for its other end. */
 	if (fd < 0 && errno == EEXIST)
-		fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
-	return fd < 0 ? -errno : fd;
+		fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+	if (fd < 0)
+		return -errno;
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+	return fd;
 }
 
 int stats_open(struct stats **stats, const char *path, uint32_t vcpus, const char *const *device_name,
