@@ -102,8 +102,6 @@ static const struct filter_rule io_rules[] = {
 	{ SCMP_SYS(madvise), FILTER_ANY, {}, "end of a thread: its stack" },                                \
 	{ SCMP_SYS(munmap), FILTER_ANY, {}, "end of a thread: its stack" },                                 \
 	{ SCMP_SYS(ioctl), FILTER_ANY, { IS(1, TCSETS) }, "put the terminal right" },                       \
-	{ SCMP_SYS(ioctl), FILTER_ANY, { IS(1, TCSETSW) }, "put the terminal right" },                      \
-	{ SCMP_SYS(ioctl), FILTER_ANY, { IS(1, TCSETSF) }, "put the terminal right" },                      \
 	{ SCMP_SYS(exit), FILTER_ANY, {}, "end of a thread" },                                              \
 	{ SCMP_SYS(exit_group), FILTER_ANY, {}, "end of dvmm" },
 

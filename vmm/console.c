@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The terminal is set by ioctl() and not by tcsetattr(), which makes more system calls than the one that our filter allows, and
+ * others with each version of the C library. So the kernel's struct termios, whose header excludes <termios.h>.
+ */
 #include "vmm/console.h"
 
+#include <asm/termbits.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -8,7 +13,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <termios.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define CTRL_A 0x01
@@ -22,7 +27,8 @@ static struct {
 	atomic_bool abandoned; /* dvmm wants to end: nobody waits for the reader any more */
 } console = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static struct termios terminal_before;
+static struct termios terminal_before, terminal_raw;
+static bool terminal_ours; /* it is to be raw while we run */
 static volatile sig_atomic_t terminal_changed;
 
 void console_init(const uint8_t *ring, uint32_t bytes)
@@ -79,7 +85,7 @@ void console_terminal_restore(void)
 {
 	if (terminal_changed) {
 		terminal_changed = 0;
-		tcsetattr(STDIN_FILENO, TCSANOW, &terminal_before);
+		ioctl(STDIN_FILENO, TCSETS, &terminal_before);
 	}
 }
 
@@ -93,22 +99,45 @@ static void fatal_signal(int signo)
 
 void console_terminal_raw(void)
 {
-	static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGQUIT, SIGXCPU};
-	struct termios raw;
+	static const int fatal[] = {
+		SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,    SIGTRAP, SIGABRT, SIGQUIT, /* with a core */
+		SIGXCPU, SIGALRM, SIGPROF, SIGVTALRM, SIGUSR2, SIGIO,	 SIGPWR,
+	};
+	struct termios *raw = &terminal_raw;
 
-	if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &terminal_before) < 0)
+	if (ioctl(STDIN_FILENO, TCGETS, &terminal_before) < 0)
 		return;
 	atexit(console_terminal_restore);
 	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
 		signal(fatal[i], fatal_signal);
-	raw = terminal_before;
+	*raw = terminal_before;
 	/* Output processing stays as it is: our own messages go to the same terminal. */
-	raw.c_iflag &= ~(tcflag_t)(ICRNL | INLCR | IGNCR | IXON | ISTRIP | BRKINT | PARMRK);
-	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG | IEXTEN);
-	raw.c_cc[VMIN] = 1;
-	raw.c_cc[VTIME] = 0;
-	if (tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0)
+	raw->c_iflag &= ~(tcflag_t)(ICRNL | INLCR | IGNCR | IXON | ISTRIP | BRKINT | PARMRK);
+	raw->c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG | IEXTEN);
+	raw->c_cc[VMIN] = 1;
+	raw->c_cc[VTIME] = 0;
+	terminal_ours = true;
+	console_terminal_resume();
+}
+
+void console_terminal_resume(void)
+{
+	if (terminal_ours && ioctl(STDIN_FILENO, TCSETS, &terminal_raw) == 0)
 		terminal_changed = 1;
+}
+
+void console_terminal_suspend(void)
+{
+	sigset_t stop;
+
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTSTP);
+	console_terminal_restore();
+	/* Not SIGSTOP: where nobody could continue us (an orphaned process group), the kernel ignores this one. */
+	raise(SIGTSTP);
+	pthread_sigmask(SIG_UNBLOCK, &stop, NULL); /* here we are stopped */
+	pthread_sigmask(SIG_BLOCK, &stop, NULL);
+	console_terminal_resume();
 }
 
 static void keep(struct console_input *in, uint8_t c)

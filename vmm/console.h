@@ -30,6 +30,11 @@ void console_terminal_raw(void);
 /* Puts the terminal back. Async-signal-safe; harmless if nothing was changed. */
 void console_terminal_restore(void);
 
+/* Job control, for the main thread, which has SIGTSTP blocked. Suspend: puts the terminal back and stops the process, and returns
+ * once it is continued. Resume: raw again, whatever somebody else has done to the terminal since. */
+void console_terminal_suspend(void);
+void console_terminal_resume(void);
+
 #define CONSOLE_INPUT_BYTES 64
 
 /* What has been typed and not yet been taken by the UART. */

@@ -189,7 +189,13 @@ static void handle_signal(struct vm *v, int signal_fd)
 {
 	struct signalfd_siginfo info;
 
-	if (read(signal_fd, &info, sizeof(info)) == sizeof(info))
+	if (read(signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGTSTP)
+		console_terminal_suspend();
+	else if (info.ssi_signo == SIGCONT)
+		console_terminal_resume();
+	else
 		vm_stop(v, EXIT_GUEST_ENDED, "stopped by signal %u", info.ssi_signo);
 }
 
@@ -259,17 +265,17 @@ static int typing_timeout_ms(struct vm *v, const struct typing *t)
 
 static int open_signals(struct failure *f)
 {
-	sigset_t ends;
+	static const int by_descriptor[] = {SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT};
+	sigset_t set;
 	int fd;
 
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGINT);
-	sigaddset(&ends, SIGTERM);
-	sigaddset(&ends, SIGHUP);
-	pthread_sigmask(SIG_BLOCK, &ends, NULL);
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(by_descriptor) / sizeof(by_descriptor[0]); i++)
+		sigaddset(&set, by_descriptor[i]);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* too large a file is an error of write() or ftruncate(), told like any other */
-	fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		fail_with(f, EXIT_HOST, "cannot receive signals by descriptor: %s", strerror(errno));
 	return fd;

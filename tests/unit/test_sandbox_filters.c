@@ -272,8 +272,6 @@ static const struct probe probes[] = {
 	{"KVM_CREATE_VM", 0, ALL, SYS_ioctl, {FIRST, KVM_CREATE_VM}},
 	{"KVM_SET_USER_MEMORY_REGION", 0, ALL, SYS_ioctl, {FIRST, KVM_SET_USER_MEMORY_REGION}},
 	{"TCSETS", DVMM, EMULATOR, SYS_ioctl, {-1, TCSETS, PTR(buffer)}},
-	{"TCSETSW", DVMM, EMULATOR, SYS_ioctl, {-1, TCSETSW, PTR(buffer)}},
-	{"TCSETSF", DVMM, EMULATOR, SYS_ioctl, {-1, TCSETSF, PTR(buffer)}},
 	{"TIOCSTI", 0, ALL, SYS_ioctl, {0, TIOCSTI, PTR("x")}},
 	{"sched_setaffinity", DVMM, EMULATOR, SYS_sched_setaffinity, {0, 0, 0}},
 	{"clock_nanosleep", DVMM, EMULATOR, SYS_clock_nanosleep, {CLOCK_MONOTONIC, 0, PTR(&pause_time)}},
