@@ -378,12 +378,14 @@ static int run(struct vm *v, int signal_fd, struct failure *f)
 		return fail_with(f, EXIT_HOST, "cannot build the main thread's system call filter: %s", strerror(-err));
 	console_terminal_raw();
 	image_release_startup();
+	pthread_mutex_lock(&v->gate);
 	for (uint32_t i = 0; i < v->machine.vcpus; i++)
 		if (vcpu_start(&v->vcpu[i], f))
 			return -1; /* nothing has been lost: exit ends the threads that did start */
 	err = filter_load(&filter);
 	if (err)
 		vm_stop(v, EXIT_HOST, "cannot install the main thread's system call filter: %s", strerror(-err));
+	pthread_mutex_unlock(&v->gate);
 	watch(v, signal_fd);
 	collect_vcpus(v);
 	console_terminal_restore();
@@ -424,6 +426,7 @@ static int start(const struct options *o)
 	int signal_fd, status = -1;
 
 	vm.options = o;
+	pthread_mutex_init(&vm.gate, NULL);
 	vm.emulator.pidfd = vm.emulator.channel = -1;
 	vm.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	catch_forbidden_calls();

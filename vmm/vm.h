@@ -62,6 +62,7 @@ struct vm {
 	struct core *core;  /* in-process only */
 	struct io *io;
 
+	pthread_mutex_t gate; /* held until every thread of dvmm has its filter; who may run the guest has passed it */
 	int wake_fd; /* eventfd: something for the main thread to look at */
 	atomic_bool console_room; /* the UART can take typed bytes again */
 	struct stop stop;
