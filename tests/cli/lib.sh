@@ -11,6 +11,8 @@ helpers=$PWD/tests/cli
 guests=$PWD/tests/guests
 failed=0
 pids=
+sanitized= # sanitizers leave the emulator its standard error, keep more open, and have no limits
+grep -q __asan_init "$DVMM" && sanitized=1
 
 skip()
 {
@@ -33,12 +35,12 @@ clean_up()
 	rm -rf "$scratch"
 }
 
-# Succeeds as soon as the command does, fails if it has not within 5 s.
+# Succeeds as soon as the command does, fails if it has not within 10 s.
 eventually()
 {
 	tries=0
 	until "$@"; do
-		[ $tries -lt 100 ] || return 1
+		[ $tries -lt 200 ] || return 1
 		tries=$((tries + 1))
 		sleep 0.05
 	done
