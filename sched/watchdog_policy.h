@@ -15,9 +15,9 @@
  *
  *     handed to the emulator    began_ns = now, forced_ns = 0, deaths = 0
  *     WATCHDOG_FORCE            the vCPU has its synthesised answer; forced_ns = now
- *     the emulator died         not forced: deaths++, and began_ns = when the successor was given the request
- *                               forced: began_ns = 0, for the successor is not given what was answered
- *     answered or acknowledged  began_ns = 0: this, and nothing else, resets the count
+ *     the emulator died         not forced: deaths++, began_ns = when the successor was given the request
+ *                               forced: began_ns = 0, the successor is not given what has been answered
+ *     answered, acknowledged    began_ns = 0; the next operation starts with a count of 0
  */
 #ifndef DVMM_SCHED_WATCHDOG_POLICY_H
 #define DVMM_SCHED_WATCHDOG_POLICY_H
@@ -33,7 +33,7 @@ enum on_stall {
 	ON_STALL_KILL,      /* end the VM */
 };
 
-/* An emulator has this many lives per request; then the request is answered by force. */
+/* The request that has killed this many emulators is answered by force. */
 #define WATCHDOG_MAX_DEATHS 2
 
 /* The most restarts that can be counted in one window; a larger `restarts` means this many. */
@@ -69,8 +69,8 @@ enum watchdog_action {
  * What to do about this operation now. The same answer is given until the caller has recorded what it did.
  *
  *     none under way                               NOTHING
- *     forced, one quantum ago or more              REPLACE: a worker that does not acknowledge is a dead one's
- *     forced, less than that                       NOTHING
+ *     forced, less than one quantum ago            NOTHING
+ *     forced, and still not acknowledged           REPLACE
  *     deaths >= WATCHDOG_MAX_DEATHS                FORCE, however short it has lasted
  *     lasted less than max_quanta                  NOTHING
  *     otherwise, on_stall repin                    FORCE
@@ -78,13 +78,15 @@ enum watchdog_action {
  *                         restart, after a death   FORCE
  *                         kill                     END
  */
-enum watchdog_action watchdog_decide(const struct watchdog_config *config, const struct watchdog_operation *op,
-				     uint64_t now_ns);
+enum watchdog_action watchdog_decide(const struct watchdog_config *config,
+				     const struct watchdog_operation *op, uint64_t now_ns);
 
 /*
- * Until when watchdog_decide() keeps saying NOTHING about this operation: now_ns if it does not, UINT64_MAX if it
- * always will. Exact to the nanosecond, so a thread that sleeps until the earliest of these and is late by less than
- * two quanta completes every stuck operation between N and N + 2 quanta after it began. Never before now_ns.
+ * When watchdog_decide() will no longer say NOTHING about this operation: now_ns if that is now, UINT64_MAX
+ * if never; exact to the nanosecond and never before now_ns. A thread that sleeps until the earliest of
+ * these, but at most N quanta at a time, sees every operation before it is due, those that began while it
+ * slept too: so nobody has to wake it when an operation begins. If it is late by less than two quanta, every
+ * stuck operation is completed between N and N + 2 quanta after it began.
  */
 uint64_t watchdog_next_check_ns(const struct watchdog_config *config, const struct watchdog_operation *op,
 				uint64_t now_ns);
@@ -109,19 +111,21 @@ struct repin_bucket {
 
 /*
  * May a vCPU be moved now? True counts as having moved it. In any time T at most repin_burst +
- * T * repins_per_second moves are allowed, whatever the guest does. Meant is one bucket for the whole VM.
+ * T * repins_per_second moves are allowed, whatever the guest does. Keep one bucket for a whole VM. The
+ * first to ask gets the token, so where several vCPUs are stuck, do not always begin with the same one.
  *
  * Refused, the operation is completed by force all the same, and only the vCPU stays where it is. That takes
- * nothing from anybody else: the CPU has the threads that it had before, and the next forced completion may move
- * it again. A move, on the other hand, is something that the guest gets done: it costs whoever is on the CPU of arrival, and
- * with moves at will a guest could try CPUs until it sits where it wants to be.
+ * nothing from anybody else: the CPU has the threads that it had before, and the next forced completion may
+ * move it again. A move, on the other hand, is something that the guest gets done: it costs whoever is on the
+ * CPU of arrival, and with moves at will a guest could try CPUs until it sits where it wants to be.
  */
-bool watchdog_repin_allowed(const struct watchdog_config *config, struct repin_bucket *bucket, uint64_t now_ns);
+bool watchdog_repin_allowed(const struct watchdog_config *config, struct repin_bucket *bucket,
+			    uint64_t now_ns);
 
 /* One CPU that the operator allowed, and what this VM has there. */
 struct repin_cpu {
 	int cpu;        /* the kernel's number */
-	uint32_t stuck; /* operations under way there that are forced or will be, as far as can be told */
+	uint32_t stuck; /* operations under way there for a quantum or more */
 	uint32_t vcpus; /* vCPUs of this VM bound to it, stuck or not */
 };
 
@@ -133,9 +137,20 @@ struct repin_request {
 };
 
 /*
- * Where the vCPU goes: an allowed CPU other than the current one, with the fewest stuck operations, among those
- * with the fewest vCPUs, among those the one that `tie` says (each with equal probability if tie is random).
- * The current CPU if there is no other.
+ * Where the vCPU goes: an allowed CPU other than the current one; the current one if there is no other. Of
+ * several the one with the fewest vCPUs, of those the one with the fewest stuck operations, of those the one
+ * that `tie` says (each with equal probability if tie is random).
+ *
+ * The number of vCPUs comes first because it is all that the guest cannot choose. It chooses which of them
+ * are stuck: were that looked at first, a guest that stalls everywhere except on one CPU would gather all its
+ * vCPUs there, where they take as much by never leaving the guest. As it is, of K vCPUs on C allowed CPUs
+ * none arrives where there are already more than (K - 1) / (C - 1), stuck or not, whatever the guest does.
+ * Nor is an operation known as stuck before a quantum has passed, and vCPUs that are moved at the same time
+ * would all go to the one CPU that had none; their number is right at once. Between CPUs that have as many,
+ * the one with stuck operations is avoided.
+ *
+ * Among equals the guest cannot know the choice. Several guests that conspire are several VMs, whose counts
+ * are apart: for them only the rate of moves and the allowed CPUs are a limit.
  */
 int watchdog_repin_target(const struct repin_request *req);
 
