@@ -89,9 +89,8 @@ static void perform_effects(struct core *core, uint32_t device, const struct out
 	}
 }
 
-/* Commits, does the effects, publishes the reply (if somebody waits for one) and unlocks. */
-static void transaction_end(struct core *core, struct transaction *t,
-			    void (*publish)(void *context, const struct reply *), void *context)
+/* Commits and does the effects; the device stays locked until transaction_end(). */
+static void transaction_commit(struct core *core, struct transaction *t)
 {
 	struct reply *reply = &t->copy->journal.reply;
 
@@ -101,8 +100,10 @@ static void transaction_end(struct core *core, struct transaction *t,
 	reply->flags = t->copy->outbox.console_room ? REPLY_CONSOLE_ROOM : 0;
 	region_commit(&core->layout, core->region, t->device, t->spare);
 	perform_effects(core, t->device, &t->copy->outbox);
-	if (publish)
-		publish(context, reply);
+}
+
+static void transaction_end(struct core *core, struct transaction *t)
+{
 	pthread_mutex_unlock(&core->lock[t->device]);
 }
 
@@ -145,26 +146,38 @@ static void run_model(struct core *core, struct transaction *t, const struct req
 	}
 }
 
-void core_request(struct core *core, uint32_t slot, const struct request *req,
-		  void (*publish)(void *context, const struct reply *), void *context)
+/* Nobody claims the address, or the request makes no sense. */
+static void answer_nobody(const struct core_client *client, const struct request *req)
+{
+	struct reply nobody = {.device = REPLY_NO_DEVICE, .seq = req->seq};
+
+	memset(nobody.data, 0xff, sizeof(nobody.data));
+	client->publish(client->context, &nobody);
+}
+
+bool core_request(struct core *core, const struct core_client *client, const struct request *req)
 {
 	uint32_t device = request_valid(req) ? request_device(core, req) : REPLY_NO_DEVICE;
 	struct transaction t;
+	bool ours;
 
 	if (device == REPLY_NO_DEVICE) {
-		struct reply nobody = {.device = REPLY_NO_DEVICE, .seq = req->seq};
-
-		memset(nobody.data, 0xff, sizeof(nobody.data));
-		publish(context, &nobody);
-		return;
+		answer_nobody(client, req);
+		return true;
 	}
 	transaction_begin(core, &t, device);
-	t.copy->journal.slot = slot;
+	t.copy->journal.slot = client->slot;
 	t.copy->journal.seq = req->seq;
 	t.copy->journal.reply.seq = req->seq;
 	t.copy->journal.reply.device = device;
 	run_model(core, &t, req, &t.copy->journal.reply);
-	transaction_end(core, &t, publish, context);
+	ours = !client->claim || client->claim(client->context, req->seq);
+	if (ours) {
+		transaction_commit(core, &t);
+		client->publish(client->context, &t.copy->journal.reply);
+	}
+	transaction_end(core, &t);
+	return ours;
 }
 
 void core_notify(struct core *core, uint32_t device)
@@ -176,7 +189,8 @@ void core_notify(struct core *core, uint32_t device)
 		return;
 	transaction_begin(core, &t, device);
 	ops->notify(&t.op, 0);
-	transaction_end(core, &t, NULL, NULL);
+	transaction_commit(core, &t);
+	transaction_end(core, &t);
 }
 
 void core_complete(struct core *core, uint32_t device, unsigned slot, int32_t result)
@@ -188,5 +202,34 @@ void core_complete(struct core *core, uint32_t device, unsigned slot, int32_t re
 		return;
 	transaction_begin(core, &t, device);
 	ops->complete(&t.op, slot, result);
-	transaction_end(core, &t, NULL, NULL);
+	transaction_commit(core, &t);
+	transaction_end(core, &t);
+}
+
+static void recover_device(struct core *core, uint32_t device,
+			   bool (*unanswered)(void *context, uint32_t slot, uint32_t seq),
+			   void (*publish)(void *context, uint32_t slot, const struct reply *), void *context)
+{
+	const struct device_ops *ops = device_ops_of(core->machine->device[device].type);
+	uint32_t current = region_current(&core->layout, core->region, device);
+	struct region_copy *copy = region_copy_of(&core->layout, core->region, device, current);
+	const void *state = region_state_of(&core->layout, core->region, device, current);
+
+	perform_effects(core, device, &copy->outbox);
+	if (ops->io_pending && core->start_io)
+		core->start_io(core->io_context, device, ops->io_pending(state));
+	/* Last: who gets the reply may ask again at once. */
+	if (copy->journal.slot <= core->machine->vcpus && copy->journal.reply.seq == copy->journal.seq &&
+	    unanswered(context, copy->journal.slot, copy->journal.seq))
+		publish(context, copy->journal.slot, &copy->journal.reply);
+}
+
+void core_recover(struct core *core, bool (*unanswered)(void *context, uint32_t slot, uint32_t seq),
+		  void (*publish)(void *context, uint32_t slot, const struct reply *), void *context)
+{
+	for (uint32_t i = 0; i < core->machine->devices; i++)
+		recover_device(core, i, unanswered, publish, context);
+	/* A doorbell that our predecessor had heard, but not yet obeyed, is heard by nobody else. */
+	for (uint32_t i = 0; i < core->machine->devices; i++)
+		core_notify(core, i);
 }

@@ -31,13 +31,31 @@ struct core {
 /* Sets up the core over a region that region_init() (or an earlier emulator) has filled. 0 or -errno. */
 int core_init(struct core *core, const struct machine *m, void *region, const struct guest_memory *memory);
 
-/* Performs one request and stores its reply through `publish` while the device's lock is held.
- * The request must be the caller's private copy. */
-void core_request(struct core *core, uint32_t slot, const struct request *req,
-		  void (*publish)(void *context, const struct reply *), void *context);
+/*
+ * Who asks, and how the answer gets there. Both functions are called while the device's lock is held.
+ * claim (may be NULL: always) is asked right before the commit; false: the operation is abandoned, nothing has happened
+ * and publish is not called.
+ */
+struct core_client {
+	uint32_t slot;
+	void *context;
+	bool (*claim)(void *context, uint32_t seq);
+	void (*publish)(void *context, const struct reply *);
+};
+
+/* Performs one request, which must be the caller's private copy. False: it was abandoned. */
+bool core_request(struct core *core, const struct core_client *client, const struct request *req);
 
 /* The doorbell of a device rang; an I/O slot has ended with `result`. */
 void core_notify(struct core *core, uint32_t device);
 void core_complete(struct core *core, uint32_t device, unsigned slot, int32_t result);
+
+/*
+ * Takes over a region from an emulator that is dead, before any worker runs: finishes for each device the last committed
+ * operation (its effects, and its reply if that has not been published: `unanswered` says so, `publish` does it), and
+ * starts the I/O that was under way. Nothing of this does harm if it had been done already.
+ */
+void core_recover(struct core *core, bool (*unanswered)(void *context, uint32_t slot, uint32_t seq),
+		  void (*publish)(void *context, uint32_t slot, const struct reply *), void *context);
 
 #endif

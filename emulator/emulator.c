@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -37,15 +38,14 @@ struct emulator {
 		int first, last;
 	} eventfds;
 	struct filter worker_filter, io_filter;
+	uint32_t incarnation;       /* see mailbox.h */
 	pthread_barrier_t filtered; /* every thread has its filter */
+	pthread_barrier_t go;       /* we are the active emulator, and the region is in order */
 };
 
 static struct emulator emulator;
 
-static struct emulator_status *status(void)
-{
-	return (struct emulator_status *)(emulator.replies + EMULATOR_STATUS_OFFSET);
-}
+static struct emulator_status *status(void) { return mailbox_status(emulator.replies, emulator.incarnation); }
 
 static void report(uint32_t state)
 {
@@ -127,6 +127,7 @@ static void *worker_main(void *arg)
 	if (err)
 		fail("cannot install a worker's system call filter", err);
 	pthread_barrier_wait(&emulator.filtered);
+	pthread_barrier_wait(&emulator.go);
 	worker_run(w);
 	syscall(SYS_exit, 0); /* returning would give back the stack, with calls that the filter forbids */
 	return NULL;
@@ -138,6 +139,7 @@ static void start_workers(struct emulator *e)
 	pthread_attr_t attr;
 
 	pthread_barrier_init(&e->filtered, NULL, workers + 1);
+	pthread_barrier_init(&e->go, NULL, workers + 1);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, WORKER_STACK);
 	for (uint32_t i = 0; i < workers; i++) {
@@ -191,11 +193,37 @@ static void require(int err)
 	}
 }
 
-int main(void)
+/* Stands by until dvmm says that it is our turn. */
+static void wait_for_turn(struct emulator *e)
+{
+	const uint32_t *active = &mailbox_control(e->requests)->active;
+	uint32_t now;
+
+	while ((now = __atomic_load_n(active, __ATOMIC_SEQ_CST)) != e->incarnation)
+		futex_wait(active, now, NULL);
+}
+
+static bool unanswered(void *context, uint32_t slot, uint32_t seq)
+{
+	struct emulator *e = context;
+
+	return __atomic_load_n(&mailbox_request(e->requests, slot)->seq, __ATOMIC_ACQUIRE) == seq &&
+	       __atomic_load_n(&mailbox_reply(e->replies, slot)->seq, __ATOMIC_ACQUIRE) != seq;
+}
+
+static void publish_late(void *context, uint32_t slot, const struct reply *reply)
+{
+	struct emulator *e = context;
+
+	worker_publish(&e->worker[slot], reply);
+}
+
+int main(int argc, char **argv)
 {
 	struct emulator *e = &emulator;
 	int err;
 
+	e->incarnation = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 1;
 	map_files(e);
 	start_ring(e);
 	require(sandbox_enter(status()->message));
@@ -208,6 +236,9 @@ int main(void)
 		fail("cannot install the system call filter", err);
 	pthread_barrier_wait(&e->filtered);
 	report(EMULATOR_READY);
+	wait_for_turn(e);
+	core_recover(&e->core, unanswered, publish_late, e);
+	pthread_barrier_wait(&e->go);
 	io_run(&e->io);
 	return 1;
 }

@@ -3,9 +3,13 @@
  * The mailbox: how dvmm asks, and the emulator answers. This header is the whole protocol.
  *
  * Two shared memory files. The *request file* is written by dvmm only (it is sealed against writing
- * before the emulator gets it): page 0 holds struct machine, page 1 + n the request of slot n. The
+ * before the emulator gets it): page 0 holds struct machine, page 1 struct control, page 2 + n the request of slot n. The
  * *reply file* is written by the emulator: page n holds the reply of slot n. A slot belongs to one vCPU thread;
  * slot `vcpus`, the last, belongs to dvmm's main thread, for console input.
+ *
+ * Emulators come and go, the files stay. Each emulator has an incarnation number, from 1 on, as its first argument. It gets
+ * ready, sandbox and all, and then waits until control.active is its own number: dvmm sets that when its predecessor, if any, is
+ * dead. A request whose seq differs from its reply's is then still to be answered.
  *
  * One request is under way per slot. dvmm fills the request and then increments request.seq; the worker performs it,
  * fills the reply and then stores the same number in reply.seq. Both seq words are futexes (shared).
@@ -44,7 +48,8 @@ struct request {
 	uint64_t addr;     /* port or guest-physical address */
 	uint32_t size;     /* bytes per element: 1, 2, 4, 8 */
 	uint32_t count;    /* elements; size * count <= MAILBOX_DATA */
-	uint64_t unused[4];
+	uint32_t cancelled; /* the seq of a request that dvmm has completed by force: to be acknowledged, not performed */
+	uint32_t unused[7];
 	uint8_t data[MAILBOX_DATA];
 } __attribute__((aligned(64)));
 
@@ -58,27 +63,45 @@ enum reply_flags {
 struct reply {
 	uint32_t seq;      /* futex; written last; equals the request's seq */
 	uint32_t sleeping; /* the worker sleeps on request.seq and wants to be woken */
+	uint32_t claim;    /* who decides about the present request: see CLAIM; both sides write it */
 	uint32_t device;   /* index into machine.device[], or REPLY_NO_DEVICE */
 	uint32_t flags;    /* enum reply_flags */
 	uint32_t event;    /* enum machine_event */
 	uint32_t exit_code; /* with MACHINE_EXIT */
-	uint64_t console_head; /* bytes the UART has ever put into its ring, or 0: nothing new */
 	uint32_t count;    /* REQUEST_INPUT: bytes taken */
-	uint32_t unused[5];
+	uint64_t console_head; /* bytes the UART has ever put into its ring, or 0: nothing new */
+	uint32_t unused[6];
 	uint8_t data[MAILBOX_DATA]; /* REQUEST_READ: size * count bytes */
 } __attribute__((aligned(64)));
+
+/*
+ * Shall an operation commit, or be completed by force? Both sides may want to decide at the same moment; whoever changes `claim` first,
+ * by compare-and-swap, has. The value is the request's seq, shifted, and a verdict. A hostile emulator can
+ * write what it likes there; it only ever decides about its own answer.
+ */
+enum claim_verdict { CLAIM_OPEN = 0, CLAIM_COMMITTED, CLAIM_CANCELLED };
+#define CLAIM(seq, verdict) ((uint32_t)(seq) << 2 | (uint32_t)(verdict))
 
 _Static_assert(sizeof(struct request) == 128 && sizeof(struct reply) == 128, "layout of the mailbox");
 _Static_assert(sizeof(struct machine) <= MAILBOX_PAGE, "struct machine fits its page");
 
+/* 64 bytes, written by dvmm. */
+struct control {
+	uint32_t active; /* futex: the incarnation that serves; 0: none yet */
+} __attribute__((aligned(64)));
+
 /* Sizes of the two files. */
-static inline uint64_t mailbox_request_bytes(uint32_t vcpus) { return (uint64_t)(vcpus + 2) * MAILBOX_PAGE; }
+static inline uint64_t mailbox_request_bytes(uint32_t vcpus) { return (uint64_t)(vcpus + 3) * MAILBOX_PAGE; }
 static inline uint64_t mailbox_reply_bytes(uint32_t vcpus) { return (uint64_t)(vcpus + 1) * MAILBOX_PAGE; }
 
 /* Where things are, given where a file is mapped. */
 static inline struct request *mailbox_request(void *file, uint32_t slot)
 {
-	return (struct request *)((uint8_t *)file + (uint64_t)(slot + 1) * MAILBOX_PAGE);
+	return (struct request *)((uint8_t *)file + (uint64_t)(slot + 2) * MAILBOX_PAGE);
+}
+static inline struct control *mailbox_control(void *file)
+{
+	return (struct control *)((uint8_t *)file + MAILBOX_PAGE);
 }
 static inline struct reply *mailbox_reply(void *file, uint32_t slot)
 {
@@ -86,8 +109,8 @@ static inline struct reply *mailbox_reply(void *file, uint32_t slot)
 }
 
 /*
- * What the emulator tells dvmm about itself: the words behind the reply of slot 0 (offset 2048 of page 0).
- * Start-up only; dvmm never looks again once the guest runs.
+ * What an emulator tells dvmm about its start: words behind the reply of slot 0. There are two places, for the active
+ * emulator and the one that stands by; odd incarnations use the first, even ones the second.
  */
 enum emulator_state { EMULATOR_STARTING = 0, EMULATOR_READY, EMULATOR_FAILED };
 
@@ -96,6 +119,11 @@ struct emulator_status {
 	char message[252]; /* with EMULATOR_FAILED: one line, NUL-terminated */
 };
 #define EMULATOR_STATUS_OFFSET 2048u
+
+static inline struct emulator_status *mailbox_status(void *file, uint32_t incarnation)
+{
+	return (struct emulator_status *)((uint8_t *)file + EMULATOR_STATUS_OFFSET + (incarnation & 1 ? 0 : 512));
+}
 
 /* Descriptors that the emulator is started with; those of devices follow from FD_FIRST_DEVICE on, as struct machine says. */
 enum emulator_fd { FD_REQUEST = 3, FD_REPLY, FD_REGION, FD_MEMORY, FD_FIRST_DEVICE };

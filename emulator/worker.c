@@ -32,21 +32,60 @@ static void publish(void *context, const struct reply *reply)
 	__atomic_store_n(&w->reply->seq, reply->seq, __ATOMIC_SEQ_CST);
 }
 
+static void wake_client(struct worker *w)
+{
+	if (__atomic_load_n(&w->request->sleeping, __ATOMIC_SEQ_CST))
+		futex_wake(&w->reply->seq);
+}
+
+void worker_publish(struct worker *w, const struct reply *reply)
+{
+	publish(w, reply);
+	wake_client(w);
+}
+
+/* Called under the device's lock, right before the commit: is it still ours to decide? */
+static bool claim(void *context, uint32_t seq)
+{
+	struct worker *w = context;
+	uint32_t open = CLAIM(seq, CLAIM_OPEN);
+
+	return __atomic_compare_exchange_n(&w->reply->claim, &open, CLAIM(seq, CLAIM_COMMITTED), false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_SEQ_CST);
+}
+
+/* Opens the claim on a request, unless dvmm has completed it by force already. */
+static bool open_claim(struct worker *w, uint32_t seq)
+{
+	uint32_t before = __atomic_load_n(&w->reply->claim, __ATOMIC_SEQ_CST);
+
+	return before != CLAIM(seq, CLAIM_CANCELLED) &&
+	       __atomic_compare_exchange_n(&w->reply->claim, &before, CLAIM(seq, CLAIM_OPEN), false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_SEQ_CST);
+}
+
+static void serve(struct worker *w, uint32_t seq)
+{
+	const struct core_client client = {.slot = w->slot, .context = w, .claim = claim, .publish = publish};
+	const size_t what = offsetof(struct request, kind); /* before it: words that both sides watch */
+	struct request request;
+
+	memcpy((uint8_t *)&request + what, (const uint8_t *)w->request + what, sizeof(request) - what);
+	request.seq = seq;
+	/* Cancelled: dvmm has no use for a reply, but waits for the acknowledgement before it asks again. */
+	if (request.cancelled == seq || !open_claim(w, seq) || !core_request(w->core, &client, &request))
+		__atomic_store_n(&w->reply->seq, seq, __ATOMIC_SEQ_CST);
+}
+
 void worker_run(struct worker *w)
 {
-	const size_t what = offsetof(struct request, kind); /* before it: words that both sides watch */
 	uint32_t done = __atomic_load_n(&w->reply->seq, __ATOMIC_ACQUIRE);
 
 	for (;;) {
-		struct request request;
-
 		done = wait_for_request(w, done);
-		memcpy((uint8_t *)&request + what, (const uint8_t *)w->request + what, sizeof(request) - what);
-		request.seq = done;
-		if (request.kind == REQUEST_QUIT)
+		if (__atomic_load_n(&w->request->kind, __ATOMIC_RELAXED) == REQUEST_QUIT)
 			return;
-		core_request(w->core, w->slot, &request, publish, w);
-		if (__atomic_load_n(&w->request->sleeping, __ATOMIC_SEQ_CST))
-			futex_wake(&w->reply->seq);
+		serve(w, done);
+		wake_client(w);
 	}
 }

@@ -16,6 +16,9 @@ struct worker {
 	uint32_t spin_ns; /* how long to spin for the next request before sleeping; 0: not at all */
 };
 
+/* Makes a reply visible to dvmm, and wakes it if it sleeps. For replies that a dead emulator left behind. */
+void worker_publish(struct worker *w, const struct reply *reply);
+
 /* Serves requests until REQUEST_QUIT. */
 void worker_run(struct worker *w);
 

@@ -129,8 +129,9 @@ static const struct filter_rule main_rules[] = {
 	{ SCMP_SYS(ppoll), FILTER_ANY, {}, "main loop" },
 	DVMM_RULES
 	{ SCMP_SYS(pidfd_send_signal), FILTER_ANY, {}, "kill the emulator" },
-	{ SCMP_SYS(waitid), FILTER_ANY, {}, "how the emulator ended" },
-	{ SCMP_SYS(wait4), FILTER_ANY, {}, "how the emulator ended" },
+	{ SCMP_SYS(waitid), FILTER_ANY, {}, "the spawner has ended" },
+	{ SCMP_SYS(sendto), FILTER_ANY, { IS64(4, 0) }, "ask the spawner for an emulator" },
+	{ SCMP_SYS(recvmsg), FILTER_ANY, {}, "hear from the spawner" },
 	{ SCMP_SYS(close), FILTER_ANY, {}, "clean-up" },
 	{ SCMP_SYS(fcntl), FILTER_ANY, { IS(1, F_OFD_SETLK) }, "give back the disks' locks" },
 	{ SCMP_SYS(ftruncate), FILTER_ANY, {}, "the statistics file" },

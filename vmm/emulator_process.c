@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Starting dvmm-emulator: which descriptors it gets, at which numbers, and waiting until it says that it is in its sandbox.
+ * The life of emulators: which descriptors they get, at which numbers; waiting until the first one says that it is in its
+ * sandbox; one that stands by, and takes over when the active one has died.
  *
  * Numbers: the four memory files, then all eventfds in one run (so that a filter can name them by a range), then the
  * backing files. Nothing else reaches the child.
@@ -13,12 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "emulator/futex.h"
 #include "seccomp/spawn.h"
-#include "vmm/vm.h"
+#include "vmm/spawner.h"
 
 #define START_TIMEOUT_NS 10000000000ull
 
@@ -94,27 +96,51 @@ static int check_emulator_option(const char *path, struct failure *f)
 	return 0;
 }
 
-int emulator_spawn(struct vm *vm, struct failure *f)
+int emulator_describe(struct vm *vm, struct sandbox_spawn *spec, struct sandbox_descriptor *list, struct failure *f)
 {
-	char path[PATH_MAX], error[SANDBOX_ERROR_BYTES] = "";
+	static char path[PATH_MAX];
 	struct descriptors d;
-	char *argv[] = {"dvmm-emulator", NULL};
-	struct sandbox_spawn spec = {.path = find_emulator(vm->options, path), .argv = argv, .descriptors = d.fd};
 
 	if (vm->options->emulator && check_emulator_option(vm->options->emulator, f))
 		return -1;
 	assign_descriptors(vm, &d, vm->requests.at);
-	spec.count = d.count;
-	if (sandbox_spawn(&spec, &vm->emulator, error))
-		return fail_with(f, EXIT_HOST, "%s", error);
+	memcpy(list, d.fd, d.count * sizeof(d.fd[0]));
+	*spec = (struct sandbox_spawn){.path = find_emulator(vm->options, path), .descriptors = list, .count = d.count};
 	return 0;
 }
 
-static bool has_ended(int pidfd)
+/* Asks for the next incarnation, into *e. */
+static int request_emulator(struct vm *vm, struct emulator_process *e)
 {
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+	uint32_t incarnation = ++vm->incarnations;
 
-	return poll(&p, 1, 0) > 0;
+	memset(mailbox_status(vm->replies.at, incarnation), 0, sizeof(struct emulator_status));
+	*e = (struct emulator_process){.incarnation = incarnation, .pidfd = -1, .asked_ns = monotonic_ns()};
+	return spawner_request(vm->spawner.socket, incarnation);
+}
+
+int emulator_start(struct vm *vm, struct failure *f)
+{
+	if (spawner_start(vm, &vm->spawner, f))
+		return -1;
+	vm->standby = (struct emulator_process){.pidfd = -1};
+	if (request_emulator(vm, &vm->active))
+		return fail_with(f, EXIT_HOST, "the spawner is gone");
+	return 0;
+}
+
+static uint32_t status_of(struct vm *vm, const struct emulator_process *e)
+{
+	return __atomic_load_n(&mailbox_status(vm->replies.at, e->incarnation)->state, __ATOMIC_ACQUIRE);
+}
+
+/* Its turn: everybody before it is dead. */
+static void activate(struct vm *vm, const struct emulator_process *e)
+{
+	uint32_t *active = &mailbox_control(vm->requests.at)->active;
+
+	__atomic_store_n(active, e->incarnation, __ATOMIC_SEQ_CST);
+	futex_wake(active);
 }
 
 /* The signals that end dvmm are blocked, and nobody reads them yet. */
@@ -126,28 +152,181 @@ static bool end_is_pending(void)
 					     sigismember(&pending, SIGHUP) > 0);
 }
 
+static int start_failed(struct vm *vm, const struct spawner_message *m, struct failure *f)
+{
+	if (m->event == SPAWNER_FAILED)
+		return fail_with(f, EXIT_HOST, "%.200s: %.230s", emulator_name(vm), m->error);
+	return fail_with(f, EXIT_HOST, "%.200s: ended while it was setting up its sandbox; see dvmm --check-host",
+			 emulator_name(vm));
+}
+
 int emulator_wait_ready(struct vm *vm, struct failure *f)
 {
-	struct emulator_status *s = (void *)((uint8_t *)vm->replies.at + EMULATOR_STATUS_OFFSET);
+	struct emulator_status *s = mailbox_status(vm->replies.at, vm->active.incarnation);
 	const struct timespec step = {.tv_nsec = 20000000};
 	const uint64_t end = monotonic_ns() + START_TIMEOUT_NS;
-	char error[SANDBOX_ERROR_BYTES];
+	struct spawner_message m;
 	uint32_t state;
 
-	if (sandbox_spawn_wait(&vm->emulator, error))
-		return fail_with(f, EXIT_HOST, "%.200s: %s", emulator_name(vm), error);
-	while ((state = __atomic_load_n(&s->state, __ATOMIC_ACQUIRE)) == EMULATOR_STARTING) {
-		if (has_ended(vm->emulator.pidfd))
-			return fail_with(f, EXIT_HOST, "%.200s: ended while it was setting up its sandbox; "
-						  "see dvmm --check-host", emulator_name(vm));
+	while ((state = status_of(vm, &vm->active)) == EMULATOR_STARTING || vm->active.pidfd < 0) {
+		int err = spawner_receive(vm->spawner.socket, &m);
+
+		if (err == -EPIPE)
+			return fail_with(f, EXIT_HOST, "the spawner is gone");
+		if (err == 0 && m.event != SPAWNER_STARTED)
+			return start_failed(vm, &m, f);
+		if (err == 0)
+			vm->active.pidfd = m.pidfd;
 		if (end_is_pending())
 			return fail_with(f, EXIT_GUEST_ENDED, "stopped by a signal before the guest has started");
 		if (monotonic_ns() > end)
 			return fail_with(f, EXIT_HOST, "%.200s: not ready within 10 s; is it a dvmm-emulator?",
 					 emulator_name(vm));
-		futex_wait(&s->state, EMULATOR_STARTING, &step);
+		if (state == EMULATOR_STARTING && err)
+			futex_wait(&s->state, EMULATOR_STARTING, &step);
 	}
-	if (state == EMULATOR_READY)
-		return 0;
-	return fail_with(f, EXIT_HOST, "%.200s: %.*s", emulator_name(vm), (int)sizeof(s->message) - 1, s->message);
+	if (state != EMULATOR_READY)
+		return fail_with(f, EXIT_HOST, "%.200s: %.*s", emulator_name(vm), (int)sizeof(s->message) - 1, s->message);
+	activate(vm, &vm->active);
+	return 0;
+}
+
+/* --- While the guest runs ---------------------------------------------------------------------- */
+
+#define STANDBY_DELAY_NS 100000000ull  /* a guest that ends at once needs none */
+#define TAKEOVER_PATIENCE_NS 2000000000ull
+
+static const char *how_it_ended(int status, char text[80])
+{
+	if (status < 0)
+		snprintf(text, 80, "it is gone");
+	else if (WIFEXITED(status))
+		snprintf(text, 80, "it has ended with status %d", WEXITSTATUS(status));
+	else
+		snprintf(text, 80, "it was killed by signal %d (%s)", WTERMSIG(status),
+			 WTERMSIG(status) == SIGSYS ? "it tried a forbidden system call" : strsignal(WTERMSIG(status)));
+	return text;
+}
+
+static void forget(struct emulator_process *e)
+{
+	if (e->pidfd >= 0)
+		close(e->pidfd);
+	*e = (struct emulator_process){.pidfd = -1};
+}
+
+static void handle_message(struct vm *vm, const struct spawner_message *m)
+{
+	struct emulator_process *standby = &vm->standby;
+	char text[80];
+
+	if (m->event == SPAWNER_STARTED && m->incarnation == standby->incarnation) {
+		standby->pidfd = m->pidfd;
+	} else if (m->event == SPAWNER_FAILED && m->incarnation == standby->incarnation) {
+		log_warn("dvmm-emulator %u: %s", m->incarnation, m->error);
+		forget(standby);
+	} else if (m->event == SPAWNER_ENDED) {
+		log_message(vm_stopping(vm) || !vm->policy.restarts ? LOG_DEBUG : LOG_WARN, "dvmm-emulator %u: %s", m->incarnation,
+			    how_it_ended(m->status, text));
+		if (m->incarnation == standby->incarnation)
+			forget(standby);
+		if (m->incarnation == vm->active.incarnation && !vm->active.dead)
+			emulator_died(vm);
+		if (!vm->policy.restarts && m->incarnation == vm->active.incarnation)
+			vm_stop(vm, EXIT_EMULATOR_LOST, "dvmm-emulator is lost: %s", text);
+	}
+}
+
+void emulator_messages(struct vm *vm)
+{
+	struct spawner_message m;
+	int err;
+
+	while ((err = spawner_receive(vm->spawner.socket, &m)) == 0)
+		handle_message(vm, &m);
+	if (err == -EPIPE)
+		vm_stop(vm, EXIT_EMULATOR_LOST, "the spawner of dvmm-emulator is gone");
+}
+
+void emulator_died(struct vm *vm)
+{
+	vm->active.dead = true;
+	vm->active.died_ns = monotonic_ns();
+}
+
+/* What was under way is begun again: its time is counted anew, and the death goes to its account. */
+static void account_death(struct vm *vm)
+{
+	for (uint32_t i = 0; i <= vm->machine.vcpus; i++) {
+		struct watch *w = &vm->watch[i];
+		uint32_t seq = mailbox_request(vm->requests.at, i)->seq;
+
+		if (seq == __atomic_load_n(&mailbox_reply(vm->replies.at, i)->seq, __ATOMIC_ACQUIRE) ||
+		    atomic_load(&w->forced_seq) == seq)
+			continue;
+		if (atomic_load(&w->deaths_seq) != seq)
+			atomic_store(&w->deaths, 0);
+		atomic_store(&w->deaths_seq, seq);
+		atomic_fetch_add(&w->deaths, 1);
+		atomic_store(&w->began_ns, monotonic_ns());
+	}
+}
+
+static void take_over(struct vm *vm)
+{
+	uint64_t died_ns = vm->active.died_ns;
+	uint32_t before = vm->active.incarnation;
+
+	account_death(vm);
+	pthread_mutex_lock(&vm->emulator_lock);
+	forget(&vm->active);
+	vm->active = vm->standby;
+	vm->standby = (struct emulator_process){.pidfd = -1};
+	pthread_mutex_unlock(&vm->emulator_lock);
+	activate(vm, &vm->active);
+	atomic_fetch_add(&vm->counted.restarts, 1);
+	log_warn("dvmm-emulator %u has taken over from %u, %llu us after its end", vm->active.incarnation, before,
+		 (unsigned long long)(monotonic_ns() - died_ns) / 1000);
+}
+
+/* The active emulator is dead. */
+static int tend_death(struct vm *vm)
+{
+	struct emulator_process *standby = &vm->standby;
+
+	if (vm->active.dead && !vm->active.asked_ns) /* the budget has been asked about this death already */
+		;
+	else if (!watchdog_restart_allowed(&vm->policy, &vm->restarts, monotonic_ns())) {
+		if (vm->policy.restarts)
+			vm_stop(vm, EXIT_EMULATOR_LOST, "dvmm-emulator is lost: it died more than %u times in %llu s",
+				vm->policy.restarts, (unsigned long long)(vm->policy.restart_window_ns / 1000000000));
+		return -1; /* without restarts the spawner's message, which says how it ended, ends the machine */
+	}
+	vm->active.asked_ns = 0;
+	if (standby->incarnation && standby->pidfd >= 0 && status_of(vm, standby) == EMULATOR_READY)
+		take_over(vm);
+	else if (monotonic_ns() - vm->active.died_ns > TAKEOVER_PATIENCE_NS)
+		vm_stop(vm, EXIT_EMULATOR_LOST, "dvmm-emulator is lost: no other one gets ready");
+	return 1;
+}
+
+int emulator_tend(struct vm *vm)
+{
+	uint64_t since_start = monotonic_ns() - vm->started_ns;
+
+	if (vm->spawner.socket < 0)
+		return -1;
+	if (vm->policy.restarts && !vm->standby.incarnation) {
+		if (since_start < STANDBY_DELAY_NS && !vm->active.dead)
+			return (int)((STANDBY_DELAY_NS - since_start) / 1000000) + 1;
+		if (request_emulator(vm, &vm->standby))
+			vm_stop(vm, EXIT_EMULATOR_LOST, "the spawner of dvmm-emulator is gone");
+	}
+	return vm->active.dead ? tend_death(vm) : -1;
+}
+
+void emulator_stop_all(struct vm *vm)
+{
+	if (vm->spawner.socket >= 0)
+		spawner_stop(&vm->spawner);
 }

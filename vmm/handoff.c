@@ -14,6 +14,7 @@ void handoff_init(struct handoff *h, struct vm *vm, uint32_t slot)
 		h->reply = &h->local_reply;
 		return;
 	}
+	h->watch = &vm->watch[slot];
 	h->request = mailbox_request(vm->requests.at, slot);
 	h->reply = mailbox_reply(vm->replies.at, slot);
 	h->spin_ns = vm->machine.handoff == HANDOFF_SPIN ? vm->machine.spin_ns : 0;
@@ -40,12 +41,33 @@ void handoff_send(struct handoff *h)
 	h->seq++;
 	if (h->core) {
 		h->request->seq = h->seq;
-		core_request(h->core, h->slot, h->request, publish_locally, h);
+		core_request(h->core, &(struct core_client){.slot = h->slot, .context = h, .publish = publish_locally}, h->request);
 		return;
 	}
+	atomic_store_explicit(&h->watch->began_ns, monotonic_ns(), memory_order_relaxed);
 	__atomic_store_n(&h->request->seq, h->seq, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&h->reply->sleeping, __ATOMIC_SEQ_CST))
 		futex_wake(&h->request->seq);
+}
+
+/* The watchdog has decided, or the worker says that it has: then there is no reply, only an acknowledgement. */
+static bool completed_by_force(struct handoff *h)
+{
+	return h->watch && (atomic_load_explicit(&h->watch->forced_seq, memory_order_acquire) == h->seq ||
+			    __atomic_load_n(&h->reply->claim, __ATOMIC_ACQUIRE) == CLAIM(h->seq, CLAIM_CANCELLED));
+}
+
+bool handoff_busy(struct handoff *h)
+{
+	if (h->abandoned)
+		h->abandoned = __atomic_load_n(&h->reply->seq, __ATOMIC_ACQUIRE) == h->seq - 1;
+	return h->abandoned;
+}
+
+static int abandon(struct handoff *h)
+{
+	h->abandoned = true;
+	return -ETIME;
 }
 
 /* Copies the reply, once; from here on only the copy counts. */
@@ -54,6 +76,10 @@ static int take_reply(struct handoff *h, struct reply *reply)
 	const size_t what = offsetof(struct reply, device); /* before it: words that both sides watch */
 	const char *wrong;
 
+	if (completed_by_force(h))
+		return abandon(h);
+	if (h->watch)
+		atomic_store_explicit(&h->watch->began_ns, 0, memory_order_relaxed);
 	reply->seq = h->seq;
 	reply->sleeping = 0;
 	memcpy((uint8_t *)reply + what, (const uint8_t *)h->reply + what, sizeof(*reply) - what);
@@ -82,16 +108,31 @@ static void sleep_for_reply(struct handoff *h, uint32_t before, const struct tim
 	__atomic_store_n(&h->request->sleeping, 0, __ATOMIC_RELAXED);
 }
 
+/* The slot is free again when the worker, or its successor, has acknowledged a request that was completed by force. */
+static int wait_until_free(struct handoff *h)
+{
+	while (handoff_busy(h)) {
+		sleep_for_reply(h, h->seq - 1, NULL);
+		if (handoff_busy(h) && vm_stopping(h->vm))
+			return -EINTR;
+	}
+	return 0;
+}
+
 int handoff_call(struct handoff *h, struct reply *reply)
 {
 	const uint32_t before = h->seq;
 	uint32_t now;
 
+	if (wait_until_free(h))
+		return -EINTR;
 	handoff_send(h);
 	now = spin_while_equal(&h->reply->seq, before, h->spin_ns);
 	while (now == before) {
 		sleep_for_reply(h, before, NULL);
 		now = __atomic_load_n(&h->reply->seq, __ATOMIC_ACQUIRE);
+		if (now == before && completed_by_force(h))
+			return abandon(h);
 		if (now == before && vm_stopping(h->vm))
 			return -EINTR;
 	}
@@ -108,6 +149,6 @@ int handoff_poll(struct handoff *h, uint32_t wait_ns, struct reply *reply)
 		now = __atomic_load_n(&h->reply->seq, __ATOMIC_ACQUIRE);
 	}
 	if (now == h->seq - 1)
-		return -EAGAIN;
+		return completed_by_force(h) ? abandon(h) : -EAGAIN;
 	return now == h->seq ? take_reply(h, reply) : bad_sequence(h, now);
 }

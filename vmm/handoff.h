@@ -26,6 +26,8 @@ struct handoff {
 	uint32_t slot;
 	uint32_t seq;     /* of the last request sent */
 	uint32_t spin_ns; /* how long to spin for a reply before sleeping */
+	struct watch *watch; /* what the watchdog sees of us; NULL in-process */
+	bool abandoned; /* the last request was completed by force, and its worker has not been seen to acknowledge it */
 	struct request local_request; /* in-process: nobody shares anything */
 	struct reply local_reply;
 };
@@ -36,11 +38,14 @@ void handoff_init(struct handoff *h, struct vm *vm, uint32_t slot);
 static inline struct request *handoff_request(struct handoff *h) { return h->request; }
 
 /* Sends the request and waits. 0: *reply is filled and checked. -EINTR: the machine is stopping.
+ * -ETIME: it took too long and has been completed by force; the caller makes up the result.
  * -EPROTO: the reply was nonsense; the machine has been stopped with status 4 and a reason. */
 int handoff_call(struct handoff *h, struct reply *reply);
 
 /* The same in two steps: handoff_poll() returns -EAGAIN while there is no reply; it waits at most wait_ns. */
 void handoff_send(struct handoff *h);
+/* Has the worker not yet acknowledged that the last request was completed by force? Then nothing may be sent. */
+bool handoff_busy(struct handoff *h);
 int handoff_poll(struct handoff *h, uint32_t wait_ns, struct reply *reply);
 
 /* Is this reply one that an honest emulator can give to this request? NULL if so, otherwise what is wrong with it. */

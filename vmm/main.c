@@ -173,9 +173,12 @@ static int prepare(struct vm *v, struct failure *f)
 	struct boot_files files;
 
 	if (check_memory_fits(v->options, f) || open_files(v, &files, f) || machine_build(&v->machine, v->options, f) ||
-	    choose_placement(v, f) || open_stats(v, f) || kvm_open(v, f) || make_shared_memory(v, f))
+	    choose_placement(v, f) || open_stats(v, f) || make_shared_memory(v, f))
 		return -1;
-	if (v->options->in_process ? emulator_start_in_process(v, f) : emulator_spawn(v, f))
+	/* The spawner is split off before there is a descriptor of KVM that it could inherit. */
+	if (v->options->in_process ? emulator_start_in_process(v, f) : emulator_start(v, f))
+		return -1;
+	if (kvm_open(v, f))
 		return -1;
 	if (create_guest(v, &files, f))
 		return -1;
@@ -183,7 +186,7 @@ static int prepare(struct vm *v, struct failure *f)
 }
 
 /* What the main thread waits for while the guest runs. */
-enum { WAIT_WAKE, WAIT_SIGNAL, WAIT_EMULATOR, WAIT_INPUT, WAITS };
+enum { WAIT_WAKE, WAIT_SIGNAL, WAIT_SPAWNER, WAIT_EMULATOR, WAIT_INPUT, WAITS };
 
 static void handle_signal(struct vm *v, int signal_fd)
 {
@@ -197,19 +200,6 @@ static void handle_signal(struct vm *v, int signal_fd)
 		console_terminal_resume();
 	else
 		vm_stop(v, EXIT_GUEST_ENDED, "stopped by signal %u", info.ssi_signo);
-}
-
-static void emulator_ended(struct vm *v)
-{
-	siginfo_t info = {0};
-
-	if (waitid(P_PIDFD, (id_t)v->emulator.pidfd, &info, WEXITED | WNOWAIT) < 0)
-		vm_stop(v, EXIT_EMULATOR_LOST, "dvmm-emulator is gone");
-	else if (info.si_code == CLD_EXITED)
-		vm_stop(v, EXIT_EMULATOR_LOST, "dvmm-emulator has ended with status %d", info.si_status);
-	else
-		vm_stop(v, EXIT_EMULATOR_LOST, "dvmm-emulator was killed by signal %d (%s)", info.si_status,
-			info.si_status == SIGSYS ? "it tried a forbidden system call" : strsignal(info.si_status));
 }
 
 /* Typed input on its way to the UART: one request at a time, never waited for longer than INPUT_WAIT_NS. */
@@ -236,6 +226,7 @@ static void send_input(struct typing *t)
 static void type(struct vm *v, struct typing *t)
 {
 	struct reply reply;
+	int err;
 
 	for (int i = 0; i < INPUT_REQUESTS; i++) {
 		if (!t->sent) {
@@ -243,22 +234,25 @@ static void type(struct vm *v, struct typing *t)
 			 * only taken note of here, when the next one can be sent. */
 			if (t->refused && atomic_exchange(&v->console_room, false))
 				t->refused = false;
-			if (t->refused || !t->input.count)
+			if (t->refused || !t->input.count || handoff_busy(&t->handoff))
 				return;
 			send_input(t);
 		}
-		if (handoff_poll(&t->handoff, INPUT_WAIT_NS, &reply))
+		err = handoff_poll(&t->handoff, INPUT_WAIT_NS, &reply);
+		if (err == -ETIME) /* completed by force: nothing was taken */
+			reply.count = 0;
+		else if (err)
 			return;
 		t->sent = false;
-		t->refused = reply.count == 0;
+		t->refused = reply.count == 0 && err == 0;
 		console_input_taken(&t->input, reply.count);
 	}
 }
 
 /* How long the main thread may sleep, as poll() takes it. Room that is announced from now on wakes it. */
-static int typing_timeout_ms(struct vm *v, const struct typing *t)
+static int typing_timeout_ms(struct vm *v, struct typing *t)
 {
-	if (t->sent)
+	if (t->sent || handoff_busy(&t->handoff))
 		return 1;
 	return t->input.count && (!t->refused || atomic_load(&v->console_room)) ? 0 : -1;
 }
@@ -281,13 +275,17 @@ static int open_signals(struct failure *f)
 	return fd;
 }
 
+/* Of two timeouts as poll() takes them, -1 meaning none. */
+static int sooner(int a, int b) { return a < 0 || (b >= 0 && b < a) ? b : a; }
+
 /* The main thread while the guest runs: until somebody has asked for the end. */
 static void watch(struct vm *v, int signal_fd)
 {
 	struct pollfd wait[WAITS] = {
 		[WAIT_WAKE] = {.fd = v->wake_fd, .events = POLLIN},
 		[WAIT_SIGNAL] = {.fd = signal_fd, .events = POLLIN},
-		[WAIT_EMULATOR] = {.fd = v->emulator.pidfd, .events = POLLIN},
+		[WAIT_SPAWNER] = {.fd = v->spawner.socket, .events = POLLIN},
+		[WAIT_EMULATOR] = {.events = POLLIN},
 		[WAIT_INPUT] = {.events = POLLIN},
 	};
 	struct typing t = {0};
@@ -295,8 +293,11 @@ static void watch(struct vm *v, int signal_fd)
 
 	handoff_init(&t.handoff, v, v->machine.vcpus);
 	while (!vm_stop_told(v)) { /* and not before: the reason may come from a thread that nobody waits for */
+		int timeout_ms = sooner(emulator_tend(v), typing_timeout_ms(v, &t));
+
+		wait[WAIT_EMULATOR].fd = v->active.dead ? -1 : v->active.pidfd;
 		wait[WAIT_INPUT].fd = console_input_wanted(&t.input) ? STDIN_FILENO : -1;
-		if (poll(wait, WAITS, typing_timeout_ms(v, &t)) < 0) {
+		if (poll(wait, WAITS, timeout_ms) < 0) {
 			/* What poll() left in `wait` is old: reading standard input because of it could block. */
 			if (errno != EINTR)
 				vm_stop(v, EXIT_HOST, "poll: %s", strerror(errno));
@@ -307,7 +308,9 @@ static void watch(struct vm *v, int signal_fd)
 		if (wait[WAIT_SIGNAL].revents)
 			handle_signal(v, signal_fd);
 		if (wait[WAIT_EMULATOR].revents)
-			emulator_ended(v);
+			emulator_died(v);
+		if (wait[WAIT_SPAWNER].revents)
+			emulator_messages(v);
 		if (wait[WAIT_INPUT].revents)
 			console_input_read(&t.input);
 		if (t.input.quit)
@@ -343,8 +346,7 @@ static void release_disks(struct vm *v)
 {
 	const struct flock unlock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
-	if (v->emulator.pidfd >= 0)
-		sandbox_stop(&v->emulator);
+	emulator_stop_all(v);
 	for (uint32_t i = 0; i < v->machine.devices; i++)
 		if (v->machine.device[i].file_fd >= 0)
 			fcntl(v->machine.device[i].file_fd, F_OFD_SETLK, &unlock);
@@ -376,8 +378,11 @@ static int run(struct vm *v, int signal_fd, struct failure *f)
 
 	if (err)
 		return fail_with(f, EXIT_HOST, "cannot build the main thread's system call filter: %s", strerror(-err));
+	if (!v->options->in_process && watchdog_start(v, f))
+		return -1;
 	console_terminal_raw();
 	image_release_startup();
+	v->started_ns = monotonic_ns();
 	pthread_mutex_lock(&v->gate);
 	for (uint32_t i = 0; i < v->machine.vcpus; i++)
 		if (vcpu_start(&v->vcpu[i], f))
@@ -420,6 +425,23 @@ static void open_standard_files(void)
 			_exit(EXIT_HOST); /* there is nowhere to say why */
 }
 
+static void set_policy(struct vm *v)
+{
+	const struct options *o = v->options;
+
+	v->policy = (struct watchdog_config){
+		.quantum_ns = (uint64_t)o->quantum_ms * 1000000,
+		.max_quanta = o->max_quanta,
+		.on_stall = o->on_stall,
+		.repins_per_second = o->repins_per_second,
+		.repin_burst = o->repins_per_second,
+		.restarts = o->max_restarts,
+		.restart_window_ns = 60000000000ull,
+	};
+	for (uint32_t i = 0; i < MAILBOX_SLOTS; i++)
+		atomic_store(&v->watch[i].repin_to, -1);
+}
+
 static int start(const struct options *o)
 {
 	struct failure f = {0};
@@ -427,7 +449,9 @@ static int start(const struct options *o)
 
 	vm.options = o;
 	pthread_mutex_init(&vm.gate, NULL);
-	vm.emulator.pidfd = vm.emulator.channel = -1;
+	vm.spawner.socket = vm.spawner.pidfd = vm.active.pidfd = vm.standby.pidfd = -1;
+	pthread_mutex_init(&vm.emulator_lock, NULL);
+	set_policy(&vm);
 	vm.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	catch_forbidden_calls();
 	signal_fd = open_signals(&f);

@@ -33,6 +33,9 @@ const char options_help[] =
 	"                         host CPU of each vCPU (default auto)\n"
 	"  --quantum MS           unit in which operations are timed (default 10)\n"
 	"  --max-quanta N         quanta that an operation may take (default 100)\n"
+	"  --on-stall ACTION      and then: repin (default), restart or kill\n"
+	"  --repin-limit N        vCPUs moved per second at most (default 10)\n"
+	"  --max-restarts N       emulators replaced in a minute at most (default 10)\n"
 	"  --emulator FILE        another dvmm-emulator than the installed one\n"
 	"\n"
 	"Information:\n"
@@ -146,6 +149,27 @@ static int set_max_quanta(struct options *o, char *s, struct failure *f)
 	return parse_u32("--max-quanta", s, 1, 1000000, &o->max_quanta, f);
 }
 
+static int set_repin_limit(struct options *o, char *s, struct failure *f)
+{
+	return parse_u32("--repin-limit", s, 0, 1000, &o->repins_per_second, f);
+}
+static int set_max_restarts(struct options *o, char *s, struct failure *f)
+{
+	return parse_u32("--max-restarts", s, 0, WATCHDOG_MAX_RESTARTS, &o->max_restarts, f);
+}
+
+static int set_on_stall(struct options *o, char *s, struct failure *f)
+{
+	static const char *const names[] = {"repin", "restart", "kill"};
+
+	for (int i = 0; i < 3; i++) {
+		o->on_stall = (enum on_stall)i;
+		if (!strcmp(s, names[i]))
+			return 0;
+	}
+	return fail_with(f, EXIT_USAGE, "--on-stall %.40s: must be repin, restart or kill", s);
+}
+
 /* Options whose value is kept as it is. */
 #define STRING_OPTION(member) \
 	static int set_##member(struct options *o, char *s, struct failure *f) \
@@ -192,6 +216,9 @@ static const struct {
 	{"pin", required_argument, false, set_pin},
 	{"quantum", required_argument, false, set_quantum},
 	{"max-quanta", required_argument, false, set_max_quanta},
+	{"on-stall", required_argument, false, set_on_stall},
+	{"repin-limit", required_argument, false, set_repin_limit},
+	{"max-restarts", required_argument, false, set_max_restarts},
 	{"stats", required_argument, false, set_stats},
 	{"emulator", required_argument, false, set_emulator},
 	{"log-level", required_argument, false, set_log_level},
@@ -221,6 +248,8 @@ int options_parse(struct options *o, int argc, char **argv, struct failure *f)
 		.pin = "auto",
 		.quantum_ms = 10,
 		.max_quanta = 100,
+		.repins_per_second = 10,
+		.max_restarts = 10,
 		.log_level = LOG_WARN,
 	};
 	for (size_t i = 0; i < OPTIONS; i++)

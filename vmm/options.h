@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "emulator/machine.h"
+#include "sched/watchdog_policy.h"
 #include "vmm/failure.h"
 #include "vmm/log.h"
 
@@ -43,6 +44,9 @@ struct options {
 	const char *pin; /* unparsed: sched/placement.h */
 	uint32_t quantum_ms;
 	uint32_t max_quanta;
+	enum on_stall on_stall;
+	uint32_t repins_per_second;
+	uint32_t max_restarts; /* in any 60 s; 0: the first death of the emulator ends the machine */
 	const char *stats;    /* NULL: none */
 	const char *emulator; /* NULL: the one that was installed with us */
 	enum log_level log_level;

@@ -113,6 +113,22 @@ static bool obey_reply(struct vcpu *vcpu, const struct reply *reply)
 	return false;
 }
 
+/*
+ * The result of an operation that was completed by force, for what remains of the access: reads are all ones, writes are
+ * dropped. Then the vCPU goes where the watchdog says, before it enters the guest again, so that nobody can
+ * stack stuck vCPUs on one CPU.
+ */
+static bool synthesise(struct vcpu *vcpu, uint8_t *data, uint32_t bytes, bool write)
+{
+	int cpu = atomic_exchange(&vcpu->vm->watch[vcpu->index].repin_to, -1);
+
+	if (!write)
+		memset(data, 0xff, bytes);
+	if (cpu >= 0 && sched_pin_thread(0, cpu) == 0)
+		vcpu->cpu = cpu;
+	return true;
+}
+
 /* One access of the guest: count elements of size bytes at data, all to or from addr. False: do not run on. */
 static bool emulate_access(struct vcpu *vcpu, struct handoff *h, uint32_t space, uint64_t addr, uint32_t size,
 			   uint32_t count, bool write, uint8_t *data)
@@ -124,6 +140,7 @@ static bool emulate_access(struct vcpu *vcpu, struct handoff *h, uint32_t space,
 		uint32_t n = count < most ? count : most;
 		struct reply reply;
 		uint64_t start = vcpu->vm->stats ? monotonic_ns() : 0;
+		int err;
 
 		req->kind = write ? REQUEST_WRITE : REQUEST_READ;
 		req->space = space;
@@ -132,7 +149,10 @@ static bool emulate_access(struct vcpu *vcpu, struct handoff *h, uint32_t space,
 		req->count = n;
 		if (write)
 			memcpy(req->data, data, (size_t)n * size);
-		if (handoff_call(h, &reply))
+		err = handoff_call(h, &reply);
+		if (err == -ETIME)
+			return synthesise(vcpu, data, count * size, write);
+		if (err)
 			return false;
 		if (vcpu->vm->stats)
 			stats_operation(vcpu->vm->stats, vcpu->index, reply.device, monotonic_ns() - start);

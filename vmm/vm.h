@@ -15,12 +15,32 @@
 #include "emulator/core.h"
 #include "emulator/io.h"
 #include "emulator/mailbox.h"
+#include "sched/watchdog_policy.h"
 #include "seccomp/filters.h"
 #include "seccomp/spawn.h"
 #include "vmm/failure.h"
 #include "vmm/options.h"
 
 struct stats;
+
+/* An emulator as dvmm sees it: the active one, or the one that stands by. */
+struct emulator_process {
+	uint32_t incarnation; /* 0: there is none */
+	int pidfd;            /* -1: it has not been started yet */
+	uint64_t asked_ns;    /* when the spawner was asked for it */
+	bool dead;            /* active one: its end has been seen, its successor does not serve yet */
+	uint64_t died_ns;
+};
+
+/* What the watchdog knows of a mailbox slot. The slot's owner writes began_ns, everybody else only what is said. */
+struct watch {
+	_Atomic uint64_t began_ns;   /* when the present request was handed over (owner, takeover); 0: none */
+	_Atomic uint32_t forced_seq; /* the watchdog has completed this request by force */
+	_Atomic int repin_to;        /* with it: CPU to go to before the guest is entered, -1: stay (watchdog) */
+	uint64_t forced_ns;          /* watchdog only */
+	_Atomic uint32_t deaths;     /* emulators that died while request deaths_seq was under way (main thread) */
+	_Atomic uint32_t deaths_seq;
+};
 
 /* A shared memory file and where it is mapped here. */
 struct shared_memory {
@@ -33,7 +53,7 @@ struct vcpu {
 	struct vm *vm;
 	uint32_t index;
 	int fd;
-	int cpu; /* host CPU it is bound to, or -1 */
+	_Atomic int cpu; /* host CPU it is bound to, or -1; its own thread moves it */
 	struct kvm_run *run;
 	pthread_t thread;
 	atomic_bool running; /* the thread has not ended yet */
@@ -58,11 +78,24 @@ struct vm {
 	int kvm_fd, vm_fd;
 	struct vcpu vcpu[MACHINE_MAX_VCPUS];
 
-	struct sandbox_child emulator; /* pidfd -1: in-process */
+	struct spawner_handle {
+		int socket, pidfd; /* -1: in-process */
+	} spawner;
+	uint32_t incarnations;            /* emulators ever asked for */
+	pthread_mutex_t emulator_lock;    /* active: changed by the main thread, looked at by the watchdog */
+	struct emulator_process active, standby;
+	struct restart_budget restarts;   /* main thread */
+	struct watchdog_config policy;
+	struct watch watch[MAILBOX_SLOTS];
+	struct {
+		_Atomic uint64_t forced, repins, restarts;
+	} counted;
 	struct core *core;  /* in-process only */
 	struct io *io;
 
 	pthread_mutex_t gate; /* held until every thread of dvmm has its filter; who may run the guest has passed it */
+	uint64_t started_ns; /* when the guest was let go */
+
 	int wake_fd; /* eventfd: something for the main thread to look at */
 	atomic_bool console_room; /* the UART can take typed bytes again */
 	struct stop stop;
@@ -99,9 +132,25 @@ void vcpu_kick(struct vcpu *vcpu);
 /* vmm/cpuid.c: what the guest's CPUID says. */
 int cpuid_set(struct vm *vm, struct vcpu *vcpu, struct failure *f);
 
-/* vmm/emulator_process.c: starts dvmm-emulator; waits until it is in its sandbox. */
-int emulator_spawn(struct vm *vm, struct failure *f);
+/* vmm/emulator_process.c: the life of emulators. Main thread only. */
+struct sandbox_spawn;
+struct sandbox_descriptor;
+/* What the spawner starts: *spec, its list of descriptors, and the machine with the emulator's numbers, in the request file. */
+int emulator_describe(struct vm *vm, struct sandbox_spawn *spec, struct sandbox_descriptor *list, struct failure *f);
+/* Starts the spawner and has it start the first emulator; waits until that is in its sandbox and serves. */
+int emulator_start(struct vm *vm, struct failure *f);
 int emulator_wait_ready(struct vm *vm, struct failure *f);
+/* Takes note of what the spawner says. */
+void emulator_messages(struct vm *vm);
+/* The active emulator has ended, its pidfd says. */
+void emulator_died(struct vm *vm);
+/* Does what can be done now: a standby is asked for, or takes over. Returns in how many ms to come again, -1: no need. */
+int emulator_tend(struct vm *vm);
+/* Ends the spawner and all emulators, and waits until they are gone. */
+void emulator_stop_all(struct vm *vm);
+
+/* vmm/watchdog.c: the thread that bounds operations. */
+int watchdog_start(struct vm *vm, struct failure *f);
 /* vmm/emulator_inprocess.c: the same code in this process. */
 int emulator_start_in_process(struct vm *vm, struct failure *f);
 

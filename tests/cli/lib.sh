@@ -71,7 +71,11 @@ finish()
 # A child that has ended is a zombie until it is waited for.
 ended() { gone "$1" || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
 
-# The one child of a process.
+# The one child of a process, and the emulator that dvmm's one child, the spawner, has started first.
+emulator_of()
+{
+	child_of "$(child_of "$1")"
+}
 child_of()
 {
 	for status in /proc/[0-9]*/status; do

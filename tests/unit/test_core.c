@@ -60,7 +60,7 @@ static struct reply ask(uint32_t kind, uint32_t space, uint64_t addr, uint32_t s
 
 	if (data)
 		memcpy(req.data, data, MAILBOX_DATA);
-	core_request(&core, 1, &req, keep_reply, &reply);
+	core_request(&core, &(struct core_client){.slot = 1, .context = &reply, .publish = keep_reply}, &req);
 	ck_assert_uint_eq(reply.seq, seq);
 	return reply;
 }

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/spawner.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "emulator/image.h"
+
+#define STOP_PATIENCE_MS 1000
+#define MAX_CHILDREN 4 /* the active one, the standby, and two that are on their way out */
+
+struct spawner {
+	struct vm *vm;
+	int socket;
+	struct sandbox_spawn spec;
+	struct child {
+		uint32_t incarnation; /* 0: unused */
+		struct sandbox_child sandbox;
+	} child[MAX_CHILDREN];
+};
+
+/* --- The spawner's side ------------------------------------------------------------------------ */
+
+static void tell(struct spawner *s, const struct spawner_message *m)
+{
+	struct iovec data = {.iov_base = (void *)m, .iov_len = sizeof(*m)};
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {.bytes = {0}};
+	struct msghdr msg = {.msg_iov = &data, .msg_iovlen = 1};
+
+	if (m->pidfd >= 0) {
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+		control.head = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+		memcpy(CMSG_DATA(&control.head), &m->pidfd, sizeof(int));
+	}
+	if (sendmsg(s->socket, &msg, MSG_NOSIGNAL) < 0)
+		_exit(0); /* dvmm is gone, and our end takes the emulators along */
+}
+
+static struct child *free_child(struct spawner *s)
+{
+	for (int i = 0; i < MAX_CHILDREN; i++)
+		if (!s->child[i].incarnation)
+			return &s->child[i];
+	return NULL;
+}
+
+static void spawn(struct spawner *s, uint32_t incarnation)
+{
+	struct spawner_message m = {.event = SPAWNER_FAILED, .incarnation = incarnation, .pidfd = -1};
+	struct child *c = free_child(s);
+	char number[12];
+	char *argv[] = {"dvmm-emulator", number, NULL};
+
+	snprintf(number, sizeof(number), "%u", incarnation);
+	s->spec.argv = argv;
+	if (!c) {
+		snprintf(m.error, sizeof(m.error), "too many emulators that do not end");
+	} else if (sandbox_spawn(&s->spec, &c->sandbox, m.error) == 0 &&
+		   sandbox_spawn_wait(&c->sandbox, m.error) == 0) {
+		c->incarnation = incarnation;
+		m.event = SPAWNER_STARTED;
+		m.pidfd = c->sandbox.pidfd;
+	}
+	tell(s, &m);
+}
+
+static void bury(struct spawner *s, struct child *c)
+{
+	struct spawner_message m = {.event = SPAWNER_ENDED, .incarnation = c->incarnation, .pidfd = -1};
+
+	m.status = sandbox_stop(&c->sandbox);
+	c->incarnation = 0;
+	tell(s, &m);
+}
+
+static void serve(struct spawner *s)
+{
+	for (;;) {
+		struct pollfd wait[MAX_CHILDREN + 1] = {{.fd = s->socket, .events = POLLIN}};
+		uint32_t incarnation;
+
+		for (int i = 0; i < MAX_CHILDREN; i++)
+			wait[i + 1] = (struct pollfd){.fd = s->child[i].incarnation ? s->child[i].sandbox.pidfd : -1,
+						      .events = POLLIN};
+		if (poll(wait, MAX_CHILDREN + 1, -1) < 0)
+			continue;
+		for (int i = 0; i < MAX_CHILDREN; i++)
+			if (wait[i + 1].revents)
+				bury(s, &s->child[i]);
+		if (!wait[0].revents)
+			continue;
+		if (recv(s->socket, &incarnation, sizeof(incarnation), MSG_DONTWAIT) != sizeof(incarnation))
+			return;
+		spawn(s, incarnation);
+	}
+}
+
+/* dvmm has closed its end: nobody is left behind. */
+static void stop_children(struct spawner *s)
+{
+	for (int i = 0; i < MAX_CHILDREN; i++)
+		if (s->child[i].incarnation)
+			sandbox_stop(&s->child[i].sandbox);
+}
+
+static int compare_numbers(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+
+/* Keeps the descriptors that emulators are started with, the socket, and standard error for messages of sanitizers. */
+static void close_all_others(struct spawner *s)
+{
+	int keep[SANDBOX_MAX_DESCRIPTORS + 2];
+	unsigned n = 0, next = 0;
+
+	keep[n++] = STDERR_FILENO;
+	keep[n++] = s->socket;
+	for (unsigned i = 0; i < s->spec.count; i++)
+		keep[n++] = s->spec.descriptors[i].from;
+	qsort(keep, n, sizeof(keep[0]), compare_numbers);
+	for (unsigned i = 0; i < n; next = (unsigned)keep[i++] + 1)
+		if ((unsigned)keep[i] > next)
+			close_range(next, (unsigned)keep[i] - 1, 0);
+	close_range(next, ~0u, 0);
+}
+
+static void __attribute__((noreturn)) spawner_main(struct spawner *s, pid_t parent)
+{
+	sigset_t none;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_NAME, "dvmm-spawner");
+	if (getppid() != parent)
+		_exit(0);
+	setsid(); /* signals typed at the terminal are for dvmm */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	munmap(s->vm->ram.at, s->vm->ram.bytes);
+	close_all_others(s);
+	image_release_startup();
+	serve(s);
+	stop_children(s);
+	_exit(0);
+}
+
+/* --- dvmm's side ------------------------------------------------------------------------------- */
+
+int spawner_start(struct vm *vm, struct spawner_handle *handle, struct failure *f)
+{
+	struct sandbox_descriptor list[SANDBOX_MAX_DESCRIPTORS];
+	struct spawner s = {.vm = vm, .spec = {.descriptors = list}};
+	pid_t parent = getpid(), pid;
+	int pair[2];
+
+	if (emulator_describe(vm, &s.spec, list, f))
+		return -1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return fail_with(f, EXIT_HOST, "cannot create a socket: %s", strerror(errno));
+	pid = fork();
+	if (pid < 0)
+		return fail_with(f, EXIT_HOST, "cannot start the spawner: %s", strerror(errno));
+	if (pid == 0) {
+		s.socket = pair[1];
+		spawner_main(&s, parent);
+	}
+	close(pair[1]);
+	handle->socket = pair[0];
+	handle->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	return 0;
+}
+
+int spawner_request(int socket_fd, uint32_t incarnation)
+{
+	return send(socket_fd, &incarnation, sizeof(incarnation), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+void spawner_stop(struct spawner_handle *handle)
+{
+	struct pollfd gone = {.fd = handle->pidfd, .events = POLLIN};
+	siginfo_t info;
+
+	close(handle->socket);
+	if (poll(&gone, 1, STOP_PATIENCE_MS) == 0)
+		syscall(SYS_pidfd_send_signal, handle->pidfd, SIGKILL, NULL, 0);
+	waitid(P_PIDFD, (id_t)handle->pidfd, &info, WEXITED);
+	handle->socket = handle->pidfd = -1;
+}
+
+int spawner_receive(int socket_fd, struct spawner_message *m)
+{
+	struct iovec data = {.iov_base = m, .iov_len = sizeof(*m)};
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr msg = {
+		.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(socket_fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? -EAGAIN : -EPIPE;
+	if (n != sizeof(*m))
+		return -EPIPE;
+	m->pidfd = -1;
+	if (msg.msg_controllen >= CMSG_LEN(sizeof(int)) && control.head.cmsg_type == SCM_RIGHTS)
+		memcpy(&m->pidfd, CMSG_DATA(&control.head), sizeof(int));
+	m->error[sizeof(m->error) - 1] = '\0';
+	return 0;
+}
