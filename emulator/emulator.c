@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "emulator/chaos.h"
 #include "emulator/futex.h"
 #include "emulator/image.h"
 #include "emulator/io.h"
@@ -94,6 +95,7 @@ static void map_files(struct emulator *e)
 	err = core_init(&e->core, e->machine, region, &memory);
 	if (err)
 		fail("cannot lay out the state region", err);
+	chaos_attach(&e->core, e->replies);
 }
 
 /* After registration with the ring, backing files are reached through it alone; the eventfds stay, workers write them. */

@@ -37,6 +37,8 @@
 #define ACPI_SCI_IRQ 9
 #define RESET_PORT 0xcf9
 #define DEBUG_EXIT_PORT 0xf4
+#define CHAOS_PORT 0x5c0
+#define CHAOS_IRQ 3
 
 enum device_type {
 	DEVICE_NONE = 0,
@@ -48,6 +50,7 @@ enum device_type {
 	DEVICE_DEBUG_EXIT, /* ends the run with the value written */
 	DEVICE_VIRTIO_BLK,
 	DEVICE_VIRTIO_RNG,
+	DEVICE_CHAOS, /* misbehaves when told to; with --chaos only */
 	DEVICE_TYPES
 };
 

@@ -8,6 +8,7 @@
 #include "devices/uart16550.h"
 #include "devices/virtio_blk.h"
 #include "devices/virtio_rng.h"
+#include "emulator/chaos.h"
 #include "emulator/machine.h"
 
 static const struct device_ops *const models[DEVICE_TYPES] = {
@@ -15,6 +16,7 @@ static const struct device_ops *const models[DEVICE_TYPES] = {
 	[DEVICE_I8042] = &i8042_ops,        [DEVICE_ACPI_PM] = &acpi_pm_ops,
 	[DEVICE_RESET] = &reset_ops,        [DEVICE_DEBUG_EXIT] = &debug_exit_ops,
 	[DEVICE_VIRTIO_BLK] = &virtio_blk_ops, [DEVICE_VIRTIO_RNG] = &virtio_rng_ops,
+	[DEVICE_CHAOS] = &chaos_ops,
 };
 
 const struct device_ops *device_ops_of(uint32_t type) { return type < DEVICE_TYPES ? models[type] : NULL; }

@@ -130,6 +130,14 @@ static int add_disk(struct machine *m, uint32_t n, const struct disk_option *dis
 	return add_virtio(m, n + 1, DEVICE_VIRTIO_BLK, fd, &config, f);
 }
 
+static int add_chaos(struct machine *m, struct failure *f)
+{
+	const struct machine_device d = {
+		.type = DEVICE_CHAOS, .base = CHAOS_PORT, .size = 8, .irq = CHAOS_IRQ, .file_fd = -1};
+
+	return add_device(m, &d, f);
+}
+
 int machine_build(struct machine *m, const struct options *o, struct failure *f)
 {
 	const struct device_config none = {0};
@@ -143,6 +151,8 @@ int machine_build(struct machine *m, const struct options *o, struct failure *f)
 		if (add_device(m, &d, f))
 			return -1;
 	}
+	if (o->chaos && add_chaos(m, f))
+		return -1;
 	if (add_virtio(m, 0, DEVICE_VIRTIO_RNG, -1, &none, f))
 		return -1;
 	for (uint32_t i = 0; i < o->disks; i++)

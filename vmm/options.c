@@ -37,6 +37,7 @@ const char options_help[] =
 	"  --repin-limit N        vCPUs moved per second at most (default 10)\n"
 	"  --max-restarts N       emulators replaced in a minute at most (default 10)\n"
 	"  --emulator FILE        another dvmm-emulator than the installed one\n"
+	"  --chaos                a device that misbehaves on command; for tests only\n"
 	"\n"
 	"Information:\n"
 	"  --stats FILE           write statistics as JSON when the guest ends\n"
@@ -188,6 +189,12 @@ static int set_cmdline(struct options *o, char *s, struct failure *f)
 	return 0;
 }
 
+static int set_chaos(struct options *o, char *s, struct failure *f)
+{
+	o->chaos = true;
+	return 0;
+}
+
 /* Options that are an action. */
 #define ACTION_OPTION(name, value) \
 	static int set_##name(struct options *o, char *s, struct failure *f) \
@@ -221,6 +228,7 @@ static const struct {
 	{"max-restarts", required_argument, false, set_max_restarts},
 	{"stats", required_argument, false, set_stats},
 	{"emulator", required_argument, false, set_emulator},
+	{"chaos", no_argument, false, set_chaos},
 	{"log-level", required_argument, false, set_log_level},
 	{"check-host", no_argument, false, set_check_host},
 	{"version", no_argument, false, set_version},
@@ -274,5 +282,7 @@ int options_parse(struct options *o, int argc, char **argv, struct failure *f)
 		return fail_with(f, EXIT_USAGE, "%.80s: unexpected argument; the kernel is given with --kernel FILE", argv[optind]);
 	if (o->action == ACTION_RUN && !o->kernel)
 		return fail_with(f, EXIT_USAGE, "--kernel FILE is missing; see dvmm --help");
+	if (o->chaos && o->in_process)
+		return fail_with(f, EXIT_USAGE, "--chaos: would take dvmm itself down with --emulation in-process; leave one out");
 	return 0;
 }

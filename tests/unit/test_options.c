@@ -33,6 +33,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(o.cpus, 1);
 	ck_assert_uint_eq(o.disks, 0);
 	ck_assert(!o.in_process);
+	ck_assert(!o.chaos);
 	ck_assert_int_eq(o.handoff, WANT_AUTO);
 	ck_assert_str_eq(o.pin, "auto");
 	ck_assert_uint_eq(o.quantum_ms, 10);
@@ -104,6 +105,8 @@ static const char *const wrong[][2] = {
 	{"--kernel k --log-level loud", "--log-level"},
 	{"--kernel k --disk ,ro", NULL}, /* a file named ",ro" */
 	{"--kernel k --cpus 2 --cpus 2", "--cpus"},
+	{"--kernel k --chaos --chaos", "--chaos"},
+	{"--kernel k --chaos --emulation in-process", "--chaos"},
 };
 
 START_TEST(refusals)
