@@ -63,7 +63,8 @@ static uint64_t number_parse(const char *s)
 	}
 }
 
-uint64_t option(const char *name, uint64_t otherwise)
+/* What follows NAME on the command line: '=', ' ' or the end. NULL: it is not there. */
+static const char *option_find(const char *name)
 {
 	const char *s = (const char *)start_info->cmdline_paddr;
 
@@ -72,16 +73,36 @@ uint64_t option(const char *name, uint64_t otherwise)
 
 		while (name[i] && s[i] == name[i])
 			i++;
-		if (!name[i] && s[i] == '=')
-			return number_parse(s + i + 1);
-		if (!name[i] && (!s[i] || s[i] == ' '))
-			return 1;
+		if (!name[i] && (s[i] == '=' || s[i] == ' ' || !s[i]))
+			return s + i;
 		while (*s && *s != ' ')
 			s++;
 		while (*s == ' ')
 			s++;
 	}
-	return otherwise;
+	return NULL;
+}
+
+uint64_t option(const char *name, uint64_t otherwise)
+{
+	const char *s = option_find(name);
+
+	if (!s)
+		return otherwise;
+	return *s == '=' ? number_parse(s + 1) : 1;
+}
+
+bool option_is(const char *name, const char *value)
+{
+	const char *s = option_find(name);
+
+	if (!s || *s++ != '=')
+		return false;
+	while (*value && *s == *value) {
+		s++;
+		value++;
+	}
+	return !*value && (!*s || *s == ' ');
 }
 
 /* One instruction each: REP is a single emulated instruction per element, a C loop would be four. */

@@ -165,6 +165,8 @@ void putdec(uint64_t v);
 
 /* NAME=VALUE on the command line, or the default; a bare NAME is 1. Numbers are decimal or 0x... */
 uint64_t option(const char *name, uint64_t otherwise);
+/* Whether NAME=VALUE is there, with this text as its value. */
+bool option_is(const char *name, const char *value);
 
 void *memset(void *to, int byte, size_t len);
 void *memcpy(void *to, const void *from, size_t len);
