@@ -124,32 +124,34 @@ static void scribble_replies(uint32_t arg, bool forge)
 	}
 }
 
-/* This device's index; only the core calls us, so there is one. */
-static uint32_t own_device(void)
+/* Which copy an operation on a device works on. */
+static uint32_t spare_of(uint32_t device) { return region_current(&core->layout, core->region, device) ^ 1; }
+
+/* The device whose spare state this is. (Some other, when another vCPU has just scribbled over the region.) */
+static uint32_t own_device(const struct chaos_state *s)
 {
 	uint32_t i = 0;
 
-	while (core->machine->device[i].type != DEVICE_CHAOS)
+	while (i + 1 < core->machine->devices &&
+	       region_state_of(&core->layout, core->region, i, spare_of(i)) != s)
 		i++;
 	return i;
 }
 
-static void flood(uint32_t times)
+static void flood(uint32_t device, uint32_t times)
 {
-	const int fd = core->machine->device[own_device()].irq_fd;
+	const int fd = core->machine->device[device].irq_fd;
 	const uint64_t one = 1;
 
-	while (times--)
+	while (fd >= 0 && times--)
 		if (write(fd, &one, sizeof(one)) < 0)
 			return;
 }
 
 /* Spares the record of this very operation, so that it ends well and all others find the damage. */
-static void scribble_region(uint32_t arg)
+static void scribble_region(uint32_t device, uint32_t arg)
 {
-	const uint32_t device = own_device();
-	struct region_copy *record = region_copy_of(&core->layout, core->region, device,
-						    region_current(&core->layout, core->region, device) ^ 1);
+	struct region_copy *record = region_copy_of(&core->layout, core->region, device, spare_of(device));
 	const struct region_copy saved = *record;
 	uint64_t seed = seed_of(arg);
 
@@ -158,24 +160,23 @@ static void scribble_region(uint32_t arg)
 }
 
 /* As the core would commit: the journal is complete but for fields that stay 0 for us. */
-static void commit_and_crash(struct chaos_state *s)
+static void commit_and_crash(struct chaos_state *s, uint32_t device)
 {
-	const uint32_t device = own_device();
-
 	s->committed++;
-	region_commit(&core->layout, core->region, device,
-		      region_current(&core->layout, core->region, device) ^ 1);
+	region_commit(&core->layout, core->region, device, spare_of(device));
 	crash();
 }
 
 static void perform_attached(struct chaos_state *s, uint32_t action, uint32_t arg)
 {
+	const uint32_t device = own_device(s);
+
 	switch (action) {
 	case CHAOS_CRASH_COMMITTED:
-		commit_and_crash(s);
+		commit_and_crash(s, device);
 		break;
 	case CHAOS_SCRIBBLE_REGION:
-		scribble_region(arg);
+		scribble_region(device, arg);
 		break;
 	case CHAOS_SCRIBBLE_REPLY:
 	case CHAOS_FORGE_REPLY:
@@ -183,7 +184,7 @@ static void perform_attached(struct chaos_state *s, uint32_t action, uint32_t ar
 		sleep_for_ever();
 		break;
 	case CHAOS_INTERRUPTS:
-		flood(arg);
+		flood(device, arg);
 		break;
 	}
 }

@@ -3,6 +3,8 @@
  * The chaos device: a guest's write makes the emulator do whatever an emulator must not do. For tests of what
  * dvmm does about it; present only with --chaos, and never in dvmm's own process.
  *
+ * There is one for each vCPU, up to CHAOS_DEVICES, so that several can be stuck at once; the first has a line.
+ *
  * Two registers of 32 bits. Accesses of another size read as all ones and do nothing.
  *
  *   CHAOS_COMMAND  write: bits 7:0 an action, bits 31:8 its argument ARG. It completes when the action has.
@@ -34,7 +36,7 @@ enum chaos_action {
 	CHAOS_SCRIBBLE_REGION, /* random bytes, seed ARG, over every device's state; then goes on */
 	CHAOS_SCRIBBLE_REPLY,  /* random bytes, seed ARG, over every reply; then sleeps */
 	CHAOS_FORGE_REPLY,     /* the same, each field with even odds, with the sequence number waited for */
-	CHAOS_INTERRUPTS,      /* raises its line ARG times */
+	CHAOS_INTERRUPTS,      /* raises its line, if it has one, ARG times */
 	CHAOS_SYSCALL,         /* system call number ARG, all arguments 0 */
 };
 

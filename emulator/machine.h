@@ -37,8 +37,10 @@
 #define ACPI_SCI_IRQ 9
 #define RESET_PORT 0xcf9
 #define DEBUG_EXIT_PORT 0xf4
-#define CHAOS_PORT 0x5c0
-#define CHAOS_IRQ 3
+#define CHAOS_PORT 0x5c0 /* device n at CHAOS_PORT + n * CHAOS_PORTS */
+#define CHAOS_PORTS 8
+#define CHAOS_IRQ 3      /* of device 0 */
+#define CHAOS_DEVICES 8
 
 enum device_type {
 	DEVICE_NONE = 0,

@@ -31,6 +31,9 @@ static const struct machine_device pc_devices[] = {
 	{.type = DEVICE_DEBUG_EXIT, .base = DEBUG_EXIT_PORT, .size = 4, .irq = NO_IRQ},
 };
 
+_Static_assert(sizeof(pc_devices) / sizeof(pc_devices[0]) + CHAOS_DEVICES + 1 + MACHINE_MAX_DISKS <= MACHINE_MAX_DEVICES,
+	       "room for all of them at once");
+
 static int new_eventfd(int *fd, int flags, struct failure *f)
 {
 	*fd = eventfd(0, EFD_CLOEXEC | flags);
@@ -130,12 +133,22 @@ static int add_disk(struct machine *m, uint32_t n, const struct disk_option *dis
 	return add_virtio(m, n + 1, DEVICE_VIRTIO_BLK, fd, &config, f);
 }
 
+/* A device for each vCPU, as far as they go: an operation locks its device, and many are to be stuck at once. */
 static int add_chaos(struct machine *m, struct failure *f)
 {
-	const struct machine_device d = {
-		.type = DEVICE_CHAOS, .base = CHAOS_PORT, .size = 8, .irq = CHAOS_IRQ, .file_fd = -1};
+	for (uint32_t i = 0; i < m->vcpus && i < CHAOS_DEVICES; i++) {
+		const struct machine_device d = {
+			.type = DEVICE_CHAOS,
+			.base = CHAOS_PORT + i * CHAOS_PORTS,
+			.size = CHAOS_PORTS,
+			.irq = i == 0 ? CHAOS_IRQ : NO_IRQ,
+			.file_fd = -1,
+		};
 
-	return add_device(m, &d, f);
+		if (add_device(m, &d, f))
+			return -1;
+	}
+	return 0;
 }
 
 int machine_build(struct machine *m, const struct options *o, struct failure *f)

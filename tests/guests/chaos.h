@@ -7,7 +7,9 @@
 
 #define CHAOS_COMMAND 0x5c0 /* write: action | argument << 8; read: commands begun */
 #define CHAOS_COUNTER 0x5c4 /* commands committed */
-#define CHAOS_IRQ     3
+#define CHAOS_PORTS   8     /* the next device, of the next vCPU, is so much further */
+#define CHAOS_DEVICES 8
+#define CHAOS_IRQ     3     /* of the first */
 
 enum chaos_action { CHAOS_COUNT = 0 };
 
