@@ -261,9 +261,12 @@ static void account_death(struct vm *vm)
 		struct watch *w = &vm->watch[i];
 		uint32_t seq = mailbox_request(vm->requests.at, i)->seq;
 
-		if (seq == __atomic_load_n(&mailbox_reply(vm->replies.at, i)->seq, __ATOMIC_ACQUIRE) ||
-		    atomic_load(&w->forced_seq) == seq)
+		if (seq == __atomic_load_n(&mailbox_reply(vm->replies.at, i)->seq, __ATOMIC_ACQUIRE))
 			continue;
+		if (atomic_load(&w->forced_seq) == seq) {
+			w->forced_ns = monotonic_ns(); /* the successor has a quantum of its own to acknowledge it */
+			continue;
+		}
 		if (atomic_load(&w->deaths_seq) != seq)
 			atomic_store(&w->deaths, 0);
 		atomic_store(&w->deaths_seq, seq);
@@ -277,12 +280,13 @@ static void take_over(struct vm *vm)
 	uint64_t died_ns = vm->active.died_ns;
 	uint32_t before = vm->active.incarnation;
 
-	account_death(vm);
 	pthread_mutex_lock(&vm->emulator_lock);
+	account_death(vm);
 	forget(&vm->active);
 	vm->active = vm->standby;
 	vm->standby = (struct emulator_process){.pidfd = -1};
 	pthread_mutex_unlock(&vm->emulator_lock);
+	watchdog_look(vm); /* a request that has killed twice is not given to a third */
 	activate(vm, &vm->active);
 	atomic_fetch_add(&vm->counted.restarts, 1);
 	log_warn("dvmm-emulator %u has taken over from %u, %llu us after its end", vm->active.incarnation, before,

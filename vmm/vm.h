@@ -37,7 +37,7 @@ struct watch {
 	_Atomic uint64_t began_ns;   /* when the present request was handed over (owner, takeover); 0: none */
 	_Atomic uint32_t forced_seq; /* the watchdog has completed this request by force */
 	_Atomic int repin_to;        /* with it: CPU to go to before the guest is entered, -1: stay (watchdog) */
-	uint64_t forced_ns;          /* watchdog only */
+	uint64_t forced_ns;          /* when (with emulator_lock) */
 	_Atomic uint32_t deaths;     /* emulators that died while request deaths_seq was under way (main thread) */
 	_Atomic uint32_t deaths_seq;
 };
@@ -82,7 +82,7 @@ struct vm {
 		int socket, pidfd; /* -1: in-process */
 	} spawner;
 	uint32_t incarnations;            /* emulators ever asked for */
-	pthread_mutex_t emulator_lock;    /* active: changed by the main thread, looked at by the watchdog */
+	pthread_mutex_t emulator_lock;    /* active (the main thread changes it), and the watchdog's own state */
 	struct emulator_process active, standby;
 	struct restart_budget restarts;   /* main thread */
 	struct watchdog_config policy;
@@ -151,6 +151,8 @@ void emulator_stop_all(struct vm *vm);
 
 /* vmm/watchdog.c: the thread that bounds operations. */
 int watchdog_start(struct vm *vm, struct failure *f);
+/* Looks at all slots now, and does what is due; returns when to look again. Any thread. */
+uint64_t watchdog_look(struct vm *vm);
 /* vmm/emulator_inprocess.c: the same code in this process. */
 int emulator_start_in_process(struct vm *vm, struct failure *f);
 

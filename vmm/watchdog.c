@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,6 +37,8 @@ struct watchdog {
 	struct repin_bucket bucket;
 	struct filter filter;
 	uint32_t killed; /* incarnation that we have killed */
+	uint32_t first;  /* slot to begin with */
+	uint64_t tie;    /* state of the choice among equal CPUs, seeded at random */
 };
 
 static struct watchdog watchdog;
@@ -73,7 +76,8 @@ static int choose_cpu(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 		}
 	}
 	want.current = atomic_load(&vm->vcpu[slot].cpu);
-	want.tie = now_ns * 0x9e3779b97f4a7c15ull >> 13;
+	d->tie = d->tie * 6364136223846793005ull + 1442695040888963407ull; /* Knuth's MMIX */
+	want.tie = d->tie >> 16;
 	to = watchdog_repin_target(&want);
 	return to != want.current && watchdog_repin_allowed(&vm->policy, &d->bucket, now_ns) ? to : -1;
 }
@@ -109,6 +113,9 @@ static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_
 	w->forced_ns = now_ns;
 	atomic_store(&w->forced_seq, seq);
 	wake_owner(d, slot);
+	/* A successor's worker starts on the vCPU's new CPU; the page is ours to write. */
+	if (to >= 0 && vm->machine.handoff == HANDOFF_SAME_CPU)
+		((struct machine *)vm->requests.at)->worker_cpu[slot] = to;
 	atomic_fetch_add(&vm->counted.forced, 1);
 	atomic_fetch_add(&vm->counted.repins, to >= 0);
 	log_warn("vCPU %u: operation at %s 0x%llx completed by force after %llu ms, CPU %d -> %d", slot,
@@ -121,13 +128,11 @@ static void replace(struct watchdog *d, uint32_t slot)
 {
 	struct vm *vm = d->vm;
 
-	pthread_mutex_lock(&vm->emulator_lock);
-	if (vm->active.incarnation != d->killed && vm->active.pidfd >= 0) {
-		d->killed = vm->active.incarnation;
-		log_warn("vCPU %u: dvmm-emulator %u does not acknowledge: killed", slot, d->killed);
-		syscall(SYS_pidfd_send_signal, vm->active.pidfd, SIGKILL, NULL, 0);
-	}
-	pthread_mutex_unlock(&vm->emulator_lock);
+	if (vm->active.incarnation == d->killed || vm->active.pidfd < 0)
+		return;
+	d->killed = vm->active.incarnation;
+	log_warn("vCPU %u: dvmm-emulator %u does not answer: killed", slot, d->killed);
+	syscall(SYS_pidfd_send_signal, vm->active.pidfd, SIGKILL, NULL, 0);
 }
 
 /* Looks at one slot; returns when to look again. */
@@ -166,6 +171,23 @@ static uint64_t look_at(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 	return watchdog_next_check_ns(&vm->policy, &op, now_ns + 1);
 }
 
+uint64_t watchdog_look(struct vm *vm)
+{
+	struct watchdog *d = &watchdog;
+	uint64_t now_ns = monotonic_ns(), next_ns = now_ns + vm->policy.quantum_ns * vm->policy.max_quanta;
+
+	pthread_mutex_lock(&vm->emulator_lock);
+	d->first++;
+	for (uint32_t i = 0; i <= vm->machine.vcpus; i++) {
+		/* Another one first each time, or the first ones would get all the moves that the rate limit allows. */
+		uint64_t due_ns = look_at(d, (d->first + i) % (vm->machine.vcpus + 1), now_ns);
+
+		next_ns = due_ns < next_ns ? due_ns : next_ns;
+	}
+	pthread_mutex_unlock(&vm->emulator_lock);
+	return next_ns;
+}
+
 static void sleep_until(uint64_t at_ns)
 {
 	const struct timespec at = {.tv_sec = (time_t)(at_ns / 1000000000), .tv_nsec = (long)(at_ns % 1000000000)};
@@ -176,23 +198,14 @@ static void sleep_until(uint64_t at_ns)
 static void *watchdog_main(void *arg)
 {
 	struct watchdog *d = arg;
-	const uint64_t longest_ns = d->vm->policy.quantum_ns * d->vm->policy.max_quanta;
 	int err = filter_load(&d->filter);
 
 	if (err) {
 		vm_stop(d->vm, EXIT_HOST, "cannot install the watchdog's system call filter: %s", strerror(-err));
 		return NULL;
 	}
-	for (;;) {
-		uint64_t now_ns = monotonic_ns(), next_ns = now_ns + longest_ns;
-
-		for (uint32_t i = 0; i <= d->vm->machine.vcpus; i++) {
-			uint64_t due_ns = look_at(d, i, now_ns);
-
-			next_ns = due_ns < next_ns ? due_ns : next_ns;
-		}
-		sleep_until(next_ns);
-	}
+	for (;;)
+		sleep_until(watchdog_look(d->vm));
 }
 
 int watchdog_start(struct vm *vm, struct failure *f)
@@ -203,6 +216,8 @@ int watchdog_start(struct vm *vm, struct failure *f)
 	int err;
 
 	d->vm = vm;
+	if (getrandom(&d->tie, sizeof(d->tie), GRND_NONBLOCK) < 0)
+		d->tie = monotonic_ns();
 	err = topology_read(&d->topology, TOPOLOGY_SYSFS);
 	if (!err && d->topology.count > MACHINE_MAX_CPUS_WATCHED)
 		d->topology.count = MACHINE_MAX_CPUS_WATCHED;

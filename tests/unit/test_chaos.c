@@ -66,7 +66,7 @@ static struct reply ask(uint32_t kind, uint64_t port, uint32_t size, uint32_t va
 	struct reply reply = {0};
 
 	memcpy(req.data, &value, sizeof(value));
-	core_request(&core, 1, &req, keep_reply, &reply);
+	core_request(&core, &(struct core_client){.slot = 1, .context = &reply, .publish = keep_reply}, &req);
 	return reply;
 }
 
