@@ -275,6 +275,13 @@ static void account_death(struct vm *vm)
 	}
 }
 
+/* A reply may have been stored by somebody who died before waking the one who sleeps for it. */
+static void wake_sleepers(struct vm *vm)
+{
+	for (uint32_t i = 0; i <= vm->machine.vcpus; i++)
+		futex_wake(&mailbox_reply(vm->replies.at, i)->seq);
+}
+
 static void take_over(struct vm *vm)
 {
 	uint64_t died_ns = vm->active.died_ns;
@@ -288,6 +295,7 @@ static void take_over(struct vm *vm)
 	pthread_mutex_unlock(&vm->emulator_lock);
 	watchdog_look(vm); /* a request that has killed twice is not given to a third */
 	activate(vm, &vm->active);
+	wake_sleepers(vm);
 	atomic_fetch_add(&vm->counted.restarts, 1);
 	log_warn("dvmm-emulator %u has taken over from %u, %llu us after its end", vm->active.incarnation, before,
 		 (unsigned long long)(monotonic_ns() - died_ns) / 1000);
