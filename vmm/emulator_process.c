@@ -254,12 +254,16 @@ void emulator_died(struct vm *vm)
 	vm->active.died_ns = monotonic_ns();
 }
 
-/* What was under way is begun again: its time is counted anew, and the death goes to its account. */
+/*
+ * What was under way is begun again: its time is counted anew. The death goes to the account of the requests that a worker had
+ * begun and not finished, which their claims say: what nobody had looked at, or what had been committed, has killed nobody. A
+ * claim of 0 says that the successor has not begun it either.
+ */
 static void account_death(struct vm *vm)
 {
 	for (uint32_t i = 0; i <= vm->machine.vcpus; i++) {
 		struct watch *w = &vm->watch[i];
-		uint32_t seq = mailbox_request(vm->requests.at, i)->seq;
+		uint32_t seq = mailbox_request(vm->requests.at, i)->seq, begun = CLAIM(seq, CLAIM_OPEN);
 
 		if (seq == __atomic_load_n(&mailbox_reply(vm->replies.at, i)->seq, __ATOMIC_ACQUIRE))
 			continue;
@@ -267,11 +271,14 @@ static void account_death(struct vm *vm)
 			w->forced_ns = monotonic_ns(); /* the successor has a quantum of its own to acknowledge it */
 			continue;
 		}
+		atomic_store(&w->began_ns, monotonic_ns());
+		if (!__atomic_compare_exchange_n(&mailbox_reply(vm->replies.at, i)->claim, &begun, 0, false,
+						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			continue;
 		if (atomic_load(&w->deaths_seq) != seq)
 			atomic_store(&w->deaths, 0);
 		atomic_store(&w->deaths_seq, seq);
 		atomic_fetch_add(&w->deaths, 1);
-		atomic_store(&w->began_ns, monotonic_ns());
 	}
 }
 

@@ -98,7 +98,7 @@ static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_
 	int from = slot < vm->machine.vcpus ? atomic_load(&vm->vcpu[slot].cpu) : -1;
 	int to;
 
-	if (before == CLAIM(seq, CLAIM_COMMITTED) && atomic_load(&w->deaths) < WATCHDOG_MAX_DEATHS) {
+	if (before == CLAIM(seq, CLAIM_COMMITTED)) {
 		w->forced_ns = now_ns; /* it has committed: the reply is due within a quantum, like an acknowledgement */
 		return;
 	}
