@@ -159,11 +159,15 @@ static void scribble_region(uint32_t device, uint32_t arg)
 	*record = saved;
 }
 
-/* As the core would commit: the journal is complete but for fields that stay 0 for us. */
+/* As the worker and the core would claim and commit: the journal is complete but for fields that stay 0 for us. */
 static void commit_and_crash(struct chaos_state *s, uint32_t device)
 {
+	const uint32_t spare = spare_of(device);
+	const struct journal *j = &region_copy_of(&core->layout, core->region, device, spare)->journal;
+
 	s->committed++;
-	region_commit(&core->layout, core->region, device, spare_of(device));
+	__atomic_store_n(&mailbox_reply(replies, j->slot)->claim, CLAIM(j->seq, CLAIM_COMMITTED), __ATOMIC_SEQ_CST);
+	region_commit(&core->layout, core->region, device, spare);
 	crash();
 }
 

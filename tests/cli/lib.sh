@@ -86,6 +86,24 @@ child_of()
 	done
 }
 
+# emulators PID: the ids of all processes under this one that are a dvmm-emulator. Such a process has no children.
+emulators()
+{
+	for task in /proc/"$1"/task/*/children; do
+		children=
+		read -r children <"$task" 2>/dev/null
+		for child in $children; do
+			comm=
+			read -r comm <"/proc/$child/comm" 2>/dev/null
+			if [ "$comm" = dvmm-emulator ]; then
+				echo "$child"
+			else
+				(emulators "$child")
+			fi
+		done
+	done 2>/dev/null
+}
+
 [ -x "$DVMM" ] || { echo "FAIL: there is no program $DVMM"; exit 1; }
 { : <>/dev/kvm; } 2>/dev/null || skip "/dev/kvm cannot be opened"
 scratch=$(mktemp -d) || exit 1
