@@ -255,9 +255,10 @@ void emulator_died(struct vm *vm)
 }
 
 /*
- * What was under way is begun again: its time is counted anew. The death goes to the account of the requests that a worker had
- * begun and not finished, which their claims say: what nobody had looked at, or what had been committed, has killed nobody. A
- * claim of 0 says that the successor has not begun it either.
+ * What was under way is begun again, but its time goes on: what others do must not let it take longer than N quanta. The
+ * death goes to the account of the requests that a worker had begun and not finished, which their claims say: what nobody had
+ * looked at, or what had been committed, has killed nobody. If it was the watchdog who killed, it did so because of one slot;
+ * only that one is to blame, and gets its time anew (--on-stall restart). A claim of 0 says that the successor has not begun it.
  */
 static void account_death(struct vm *vm)
 {
@@ -271,7 +272,10 @@ static void account_death(struct vm *vm)
 			w->forced_ns = monotonic_ns(); /* the successor has a quantum of its own to acknowledge it */
 			continue;
 		}
-		atomic_store(&w->began_ns, monotonic_ns());
+		if (vm->active.killed_for == i + 1)
+			atomic_store(&w->began_ns, monotonic_ns());
+		else if (vm->active.killed_for)
+			continue;
 		if (!__atomic_compare_exchange_n(&mailbox_reply(vm->replies.at, i)->claim, &begun, 0, false,
 						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			continue;

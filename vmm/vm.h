@@ -30,6 +30,7 @@ struct emulator_process {
 	uint64_t asked_ns;    /* when the spawner was asked for it */
 	bool dead;            /* active one: its end has been seen, its successor does not serve yet */
 	uint64_t died_ns;
+	uint32_t killed_for; /* 1 + the slot because of which the watchdog has killed it; 0: it has not */
 };
 
 /* What the watchdog knows of a mailbox slot. The slot's owner writes began_ns, everybody else only what is said. */

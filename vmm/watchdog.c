@@ -36,7 +36,6 @@ struct watchdog {
 	struct repin_cpu cpu[MACHINE_MAX_CPUS_WATCHED];
 	struct repin_bucket bucket;
 	struct filter filter;
-	uint32_t killed; /* incarnation that we have killed */
 	uint32_t first;  /* slot to begin with */
 	uint64_t tie;    /* state of the choice among equal CPUs, seeded at random */
 };
@@ -128,10 +127,10 @@ static void replace(struct watchdog *d, uint32_t slot)
 {
 	struct vm *vm = d->vm;
 
-	if (vm->active.incarnation == d->killed || vm->active.pidfd < 0)
+	if (vm->active.killed_for || vm->active.pidfd < 0)
 		return;
-	d->killed = vm->active.incarnation;
-	log_warn("vCPU %u: dvmm-emulator %u does not answer: killed", slot, d->killed);
+	vm->active.killed_for = slot + 1;
+	log_warn("vCPU %u: dvmm-emulator %u does not answer: killed", slot, vm->active.incarnation);
 	syscall(SYS_pidfd_send_signal, vm->active.pidfd, SIGKILL, NULL, 0);
 }
 
