@@ -359,6 +359,9 @@ static void write_stats(struct vm *v)
 		.handoff = v->machine.handoff == HANDOFF_SPIN ? "spin" : "same-cpu",
 		.reason = v->stop.reason,
 		.exit_status = v->stop.status,
+		.forced = atomic_load(&v->counted.forced),
+		.repins = atomic_load(&v->counted.repins),
+		.restarts = atomic_load(&v->counted.restarts),
 	};
 	int err;
 

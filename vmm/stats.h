@@ -45,6 +45,9 @@ struct stats_run {
 	const char *handoff;   /* "same-cpu", "spin" */
 	const char *reason;    /* why it ended, one line */
 	int exit_status;
+	uint64_t forced;   /* operations completed by force */
+	uint64_t repins;   /* vCPUs moved to another CPU because of that */
+	uint64_t restarts; /* emulators that have taken over from a dead one */
 };
 
 /*

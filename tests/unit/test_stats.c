@@ -132,7 +132,7 @@ static json_int_t integer_at(json_t *object, const char *key)
 
 START_TEST(file_holds_what_was_counted)
 {
-	struct stats_run run = {"sandboxed", "spin", "guest powered off", 0};
+	struct stats_run run = {"sandboxed", "spin", "guest powered off", 0, 5, 4, 3};
 	struct stats *s;
 	json_error_t error;
 	json_t *json, *vcpu, *device;
@@ -163,6 +163,9 @@ START_TEST(file_holds_what_was_counted)
 	ck_assert(json_is_string(json_object_get(json, "dvmm")));
 	ck_assert(json_is_real(json_object_get(json, "duration_s")));
 	ck_assert_int_eq(integer_at(json, "exit_status"), 0);
+	ck_assert_int_eq(integer_at(json, "forced"), 5);
+	ck_assert_int_eq(integer_at(json, "repins"), 4);
+	ck_assert_int_eq(integer_at(json, "restarts"), 3);
 
 	ck_assert_uint_eq(json_array_size(json_object_get(json, "vcpus")), 2);
 	vcpu = json_array_get(json_object_get(json, "vcpus"), 0);
@@ -197,7 +200,7 @@ END_TEST
 
 START_TEST(unused_device_has_null_latency)
 {
-	struct stats_run run = {"in-process", "same-cpu", NULL, 3};
+	struct stats_run run = {"in-process", "same-cpu", NULL, 3, 0, 0, 0};
 	struct stats *s;
 	json_t *json, *device;
 
@@ -225,7 +228,7 @@ static void file_put(const char *text)
 
 START_TEST(existing_file_is_untouched_until_written)
 {
-	struct stats_run run = {"in-process", "same-cpu", "reset", 0};
+	struct stats_run run = {"in-process", "same-cpu", "reset", 0, 0, 0, 0};
 	char longer[8192], text[16] = {0};
 	struct stats *s;
 	json_t *json;
@@ -279,7 +282,7 @@ END_TEST
 
 START_TEST(a_full_file_system_is_reported)
 {
-	struct stats_run run = {"in-process", "same-cpu", "reset", 0};
+	struct stats_run run = {"in-process", "same-cpu", "reset", 0, 0, 0, 0};
 	struct stats *s;
 
 	ck_assert_int_eq(stats_open(&s, "/dev/full", 1, names, 1), 0);
@@ -290,7 +293,7 @@ END_TEST
 
 START_TEST(no_stats_is_a_no_op)
 {
-	struct stats_run run = {"in-process", "same-cpu", "reset", 0};
+	struct stats_run run = {"in-process", "same-cpu", "reset", 0, 0, 0, 0};
 
 	stats_vcpu_start(NULL, 0, 0);
 	stats_exit(NULL, 0, KVM_EXIT_IO);
