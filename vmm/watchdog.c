@@ -86,30 +86,47 @@ static void wake_owner(struct watchdog *d, uint32_t slot)
 	futex_wake(&mailbox_reply(d->vm->replies.at, slot)->seq);
 }
 
+static uint32_t claimed(struct watchdog *d, uint32_t slot)
+{
+	return __atomic_load_n(&mailbox_reply(d->vm->replies.at, slot)->claim, __ATOMIC_SEQ_CST);
+}
+
+/*
+ * Takes the decision from the worker. An honest one changes its claim twice in a request, to open and to committed, so at the third
+ * try there is a winner. Against one that changes it all the time nobody may try for ever: it is treated as
+ * one that does not answer.
+ */
+static bool cancel(struct watchdog *d, uint32_t slot, uint32_t seq)
+{
+	uint32_t *claim = &mailbox_reply(d->vm->replies.at, slot)->claim;
+	uint32_t before = claimed(d, slot);
+
+	for (int tries = 0; tries < 3 && before != CLAIM(seq, CLAIM_COMMITTED); tries++)
+		if (__atomic_compare_exchange_n(claim, &before, CLAIM(seq, CLAIM_CANCELLED), false, __ATOMIC_SEQ_CST,
+						__ATOMIC_SEQ_CST))
+			return true;
+	return false;
+}
+
 static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_ns)
 {
 	struct vm *vm = d->vm;
 	struct watch *w = &vm->watch[slot];
 	const struct request *req = request_of(d, slot);
-	uint32_t *claim = &mailbox_reply(vm->replies.at, slot)->claim;
-	uint32_t before = __atomic_load_n(claim, __ATOMIC_SEQ_CST);
 	uint64_t began_ns = atomic_load(&w->began_ns);
 	int from = slot < vm->machine.vcpus ? atomic_load(&vm->vcpu[slot].cpu) : -1;
 	int to;
 
-	if (before == CLAIM(seq, CLAIM_COMMITTED)) {
-		w->forced_ns = now_ns; /* it has committed: the reply is due within a quantum, like an acknowledgement */
+	w->forced_ns = now_ns; /* a reply that is committed is due within a quantum, like an acknowledgement */
+	if (claimed(d, slot) == CLAIM(seq, CLAIM_COMMITTED))
 		return;
-	}
 	to = choose_cpu(d, slot, now_ns);
 	atomic_store(&w->repin_to, to);
-	if (!__atomic_compare_exchange_n(claim, &before, CLAIM(seq, CLAIM_CANCELLED), false, __ATOMIC_SEQ_CST,
-					 __ATOMIC_SEQ_CST)) {
+	if (!cancel(d, slot, seq)) {
 		atomic_store(&w->repin_to, -1);
-		return; /* it changed under us; look again */
+		return;
 	}
 	__atomic_store_n(&request_of(d, slot)->cancelled, seq, __ATOMIC_SEQ_CST);
-	w->forced_ns = now_ns;
 	atomic_store(&w->forced_seq, seq);
 	wake_owner(d, slot);
 	/* A successor's worker starts on the vCPU's new CPU; the page is ours to write. */
@@ -144,6 +161,9 @@ static uint64_t look_at(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 
 	if (!op.began_ns || !pending(d, slot, seq)) {
 		w->forced_ns = 0;
+		/* Whoever has stored the reply may have been stopped, or have chosen not, to wake the one who sleeps for it. */
+		if (op.began_ns && now_ns - op.began_ns >= vm->policy.quantum_ns)
+			wake_owner(d, slot);
 		return UINT64_MAX;
 	}
 	if (w->forced_ns && w->forced_ns < op.began_ns && atomic_load(&w->forced_seq) != seq)

@@ -4,9 +4,14 @@
  */
 #include <check.h>
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "emulator/futex.h"
 #include "emulator/worker.h"
@@ -142,6 +147,75 @@ START_TEST(replies_are_checked)
 }
 END_TEST
 
+/* --- With the watchdog ------------------------------------------------------------------------- */
+
+static pid_t victim; /* what the watchdog takes for the emulator */
+
+static void start_watchdog(void)
+{
+	struct failure f;
+
+	vm.policy = (struct watchdog_config){.quantum_ns = 5000000, .max_quanta = 2};
+	vm.vcpu[0].cpu = -1;
+	pthread_mutex_init(&vm.emulator_lock, NULL);
+	victim = fork();
+	if (victim == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	vm.active = (struct emulator_process){.incarnation = 1, .pidfd = (int)syscall(SYS_pidfd_open, victim, 0)};
+	ck_assert_int_ge(vm.active.pidfd, 0);
+	ck_assert_int_eq(watchdog_start(&vm, &f), 0);
+}
+
+static void *change_claim(void *arg)
+{
+	for (uint32_t i = 0;; i++) /* never one that says "committed" */
+		__atomic_store_n((uint32_t *)arg, i << 2, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+/* By force if the watchdog gets a word in; if not, the emulator pays for it. */
+START_TEST(a_claim_that_never_rests_bounds_nothing)
+{
+	struct pollfd died;
+
+	start_watchdog();
+	died = (struct pollfd){.fd = vm.active.pidfd, .events = POLLIN};
+	pthread_create(&emulator, NULL, change_claim, &mailbox_reply(vm.replies.at, 0)->claim);
+	ask(REQUEST_READ);
+	handoff_send(&h);
+	ck_assert_int_eq(poll(&died, 1, 30000), 1);
+}
+END_TEST
+
+/* As an emulator does that is stopped between the two, or that wants its vCPU to sleep for ever. */
+static void *answer_and_wake_nobody(void *arg)
+{
+	struct reply *shared = arg;
+
+	while (!__atomic_load_n(&h.request->sleeping, __ATOMIC_SEQ_CST))
+		;
+	usleep(20000); /* it sleeps by now */
+	shared->device = REPLY_NO_DEVICE;
+	__atomic_store_n(&shared->seq, 1, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+START_TEST(a_reply_without_a_wake_up_is_found)
+{
+	struct reply reply;
+
+	start_watchdog();
+	vm.policy.max_quanta = 40;
+	pthread_create(&emulator, NULL, answer_and_wake_nobody, mailbox_reply(vm.replies.at, 0));
+	ask(REQUEST_READ);
+	ck_assert_int_eq(handoff_call(&h, &reply), 0);
+	kill(victim, SIGKILL);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("handoff");
@@ -155,6 +229,8 @@ int main(void)
 	tcase_add_test(t, stop_ends_a_wait);
 	tcase_add_test(t, poll_does_not_wait_for_ever);
 	tcase_add_test(t, a_wrong_sequence_is_a_lie);
+	tcase_add_test(t, a_claim_that_never_rests_bounds_nothing);
+	tcase_add_test(t, a_reply_without_a_wake_up_is_found);
 	tcase_add_loop_test(t, replies_are_checked, 0, sizeof(lies) / sizeof(lies[0]));
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
