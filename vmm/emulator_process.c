@@ -182,8 +182,8 @@ int emulator_wait_ready(struct vm *vm, struct failure *f)
 		if (monotonic_ns() > end)
 			return fail_with(f, EXIT_HOST, "%.200s: not ready within 10 s; is it a dvmm-emulator?",
 					 emulator_name(vm));
-		if (state == EMULATOR_STARTING && err)
-			futex_wait(&s->state, EMULATOR_STARTING, &step);
+		if (err)
+			futex_wait(&s->state, state, &step);
 	}
 	if (state != EMULATOR_READY)
 		return fail_with(f, EXIT_HOST, "%.200s: %.*s", emulator_name(vm), (int)sizeof(s->message) - 1, s->message);
@@ -195,6 +195,10 @@ int emulator_wait_ready(struct vm *vm, struct failure *f)
 
 #define STANDBY_DELAY_NS 100000000ull  /* a guest that ends at once needs none */
 #define TAKEOVER_PATIENCE_NS 2000000000ull
+#define END_PATIENCE_MS 100
+#define RETRY_NS 100000000ull /* after a standby that could not be started; twice that after the next one, and so on */
+#define RETRY_DOUBLINGS 7
+#define RETRY_DEAD_NS 200000000ull /* at most, while there is no active one */
 
 static const char *how_it_ended(int status, char text[80])
 {
@@ -215,6 +219,29 @@ static void forget(struct emulator_process *e)
 	*e = (struct emulator_process){.pidfd = -1};
 }
 
+/* The next one is not tried at once: what there is too little of, or what is not there, may be back later. */
+static void standby_failed(struct vm *vm)
+{
+	vm->standby_at_ns = monotonic_ns() + (RETRY_NS << vm->failed_standbys);
+	vm->failed_standbys += vm->failed_standbys < RETRY_DOUBLINGS;
+	forget(&vm->standby);
+}
+
+/* It had got ready and was killed, or it has not got through its set-up, and perhaps has left word why. */
+static void standby_ended(struct vm *vm)
+{
+	const struct emulator_status *s = mailbox_status(vm->replies.at, vm->standby.incarnation);
+
+	if (status_of(vm, &vm->standby) == EMULATOR_READY) {
+		vm->failed_standbys = 0;
+		forget(&vm->standby);
+		return;
+	}
+	if (status_of(vm, &vm->standby) == EMULATOR_FAILED)
+		log_warn("dvmm-emulator %u: %.*s", vm->standby.incarnation, (int)sizeof(s->message) - 1, s->message);
+	standby_failed(vm);
+}
+
 static void handle_message(struct vm *vm, const struct spawner_message *m)
 {
 	struct emulator_process *standby = &vm->standby;
@@ -224,12 +251,12 @@ static void handle_message(struct vm *vm, const struct spawner_message *m)
 		standby->pidfd = m->pidfd;
 	} else if (m->event == SPAWNER_FAILED && m->incarnation == standby->incarnation) {
 		log_warn("dvmm-emulator %u: %s", m->incarnation, m->error);
-		forget(standby);
+		standby_failed(vm);
 	} else if (m->event == SPAWNER_ENDED) {
 		log_message(vm_stopping(vm) || !vm->policy.restarts ? LOG_DEBUG : LOG_WARN, "dvmm-emulator %u: %s", m->incarnation,
 			    how_it_ended(m->status, text));
 		if (m->incarnation == standby->incarnation)
-			forget(standby);
+			standby_ended(vm);
 		if (m->incarnation == vm->active.incarnation && !vm->active.dead)
 			emulator_died(vm);
 		if (!vm->policy.restarts && m->incarnation == vm->active.incarnation)
@@ -303,6 +330,7 @@ static void take_over(struct vm *vm)
 	forget(&vm->active);
 	vm->active = vm->standby;
 	vm->standby = (struct emulator_process){.pidfd = -1};
+	vm->failed_standbys = 0;
 	pthread_mutex_unlock(&vm->emulator_lock);
 	watchdog_look(vm); /* a request that has killed twice is not given to a third */
 	activate(vm, &vm->active);
@@ -323,7 +351,9 @@ static int tend_death(struct vm *vm)
 		if (vm->policy.restarts)
 			vm_stop(vm, EXIT_EMULATOR_LOST, "dvmm-emulator is lost: it died more than %u times in %llu s",
 				vm->policy.restarts, (unsigned long long)(vm->policy.restart_window_ns / 1000000000));
-		return -1; /* without restarts the spawner's message, which says how it ended, ends the machine */
+		else if (monotonic_ns() - vm->active.died_ns > TAKEOVER_PATIENCE_NS)
+			vm_stop(vm, EXIT_EMULATOR_LOST, "dvmm-emulator is lost");
+		return 100; /* without restarts the spawner's message, which says how it ended, ends the machine */
 	}
 	vm->active.asked_ns = 0;
 	if (standby->incarnation && standby->pidfd >= 0 && status_of(vm, standby) == EMULATOR_READY)
@@ -333,23 +363,46 @@ static int tend_death(struct vm *vm)
 	return 1;
 }
 
+/* Asks for a standby if there is none and it is time. Returns as emulator_tend(). */
+static int tend_standby(struct vm *vm)
+{
+	uint64_t now_ns = monotonic_ns(), at_ns;
+
+	if (!vm->policy.restarts || vm->standby.incarnation)
+		return -1;
+	if (vm->active.dead && vm->standby_at_ns > now_ns + RETRY_DEAD_NS)
+		vm->standby_at_ns = now_ns + RETRY_DEAD_NS;
+	at_ns = vm->standby_at_ns;
+	if (!vm->active.dead && at_ns < vm->started_ns + STANDBY_DELAY_NS)
+		at_ns = vm->started_ns + STANDBY_DELAY_NS;
+	if (now_ns < at_ns)
+		return (int)((at_ns - now_ns) / 1000000) + 1;
+	if (request_emulator(vm, &vm->standby))
+		vm_stop(vm, EXIT_EMULATOR_LOST, "the spawner of dvmm-emulator is gone");
+	return -1;
+}
+
 int emulator_tend(struct vm *vm)
 {
-	uint64_t since_start = monotonic_ns() - vm->started_ns;
+	int wait_ms;
 
 	if (vm->spawner.socket < 0)
 		return -1;
-	if (vm->policy.restarts && !vm->standby.incarnation) {
-		if (since_start < STANDBY_DELAY_NS && !vm->active.dead)
-			return (int)((STANDBY_DELAY_NS - since_start) / 1000000) + 1;
-		if (request_emulator(vm, &vm->standby))
-			vm_stop(vm, EXIT_EMULATOR_LOST, "the spawner of dvmm-emulator is gone");
-	}
-	return vm->active.dead ? tend_death(vm) : -1;
+	wait_ms = tend_standby(vm);
+	return vm->active.dead ? tend_death(vm) : wait_ms;
 }
 
 void emulator_stop_all(struct vm *vm)
 {
-	if (vm->spawner.socket >= 0)
-		spawner_stop(&vm->spawner);
+	const int pidfds[] = {vm->active.pidfd, vm->standby.pidfd};
+
+	if (vm->spawner.socket < 0)
+		return;
+	/* Not through the spawner alone: it may be stopped, and then outlive our patience. Closed descriptors are nobody's. */
+	for (int i = 0; i < 2; i++)
+		if (pidfds[i] >= 0)
+			syscall(SYS_pidfd_send_signal, pidfds[i], SIGKILL, NULL, 0);
+	spawner_stop(&vm->spawner);
+	for (int i = 0; i < 2; i++)
+		poll(&(struct pollfd){.fd = pidfds[i], .events = POLLIN}, 1, pidfds[i] >= 0 ? END_PATIENCE_MS : 0);
 }

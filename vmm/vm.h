@@ -83,6 +83,8 @@ struct vm {
 		int socket, pidfd; /* -1: in-process */
 	} spawner;
 	uint32_t incarnations;            /* emulators ever asked for */
+	uint32_t failed_standbys;         /* one after another; the next is asked for at standby_at_ns (main thread) */
+	uint64_t standby_at_ns;
 	pthread_mutex_t emulator_lock;    /* active (the main thread changes it), and the watchdog's own state */
 	struct emulator_process active, standby;
 	struct restart_budget restarts;   /* main thread */
