@@ -38,12 +38,16 @@ static void publish_locally(void *context, const struct reply *reply) { ((struct
 
 void handoff_send(struct handoff *h)
 {
-	h->seq++;
+	const uint32_t before = h->seq++;
+
 	if (h->core) {
 		h->request->seq = h->seq;
 		core_request(h->core, &(struct core_client){.slot = h->slot, .context = h, .publish = publish_locally}, h->request);
 		return;
 	}
+	/* Numbers come again after 2^32 requests; what an old one says must not be taken for word of the new one. */
+	h->request->cancelled = before;
+	atomic_store_explicit(&h->watch->forced_seq, before, memory_order_relaxed);
 	atomic_store_explicit(&h->watch->began_ns, monotonic_ns(), memory_order_relaxed);
 	__atomic_store_n(&h->request->seq, h->seq, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&h->reply->sleeping, __ATOMIC_SEQ_CST))

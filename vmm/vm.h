@@ -36,10 +36,10 @@ struct emulator_process {
 /* What the watchdog knows of a mailbox slot. The slot's owner writes began_ns, everybody else only what is said. */
 struct watch {
 	_Atomic uint64_t began_ns;   /* when the present request was handed over (owner, takeover); 0: none */
-	_Atomic uint32_t forced_seq; /* the watchdog has completed this request by force */
+	_Atomic uint32_t forced_seq; /* the watchdog has completed this request by force; the owner forgets old ones */
 	_Atomic int repin_to;        /* with it: CPU to go to before the guest is entered, -1: stay (watchdog) */
 	uint64_t forced_ns;          /* when (with emulator_lock) */
-	_Atomic uint32_t deaths;     /* emulators that died while request deaths_seq was under way (main thread) */
+	_Atomic uint32_t deaths;     /* emulators that died while request deaths_seq was under way (with emulator_lock) */
 	_Atomic uint32_t deaths_seq;
 };
 

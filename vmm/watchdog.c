@@ -161,6 +161,7 @@ static uint64_t look_at(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 
 	if (!op.began_ns || !pending(d, slot, seq)) {
 		w->forced_ns = 0;
+		atomic_store(&w->deaths, 0);
 		/* Whoever has stored the reply may have been stopped, or have chosen not, to wake the one who sleeps for it. */
 		if (op.began_ns && now_ns - op.began_ns >= vm->policy.quantum_ns)
 			wake_owner(d, slot);

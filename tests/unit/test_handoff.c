@@ -79,6 +79,25 @@ START_TEST(many_requests_in_each_mode)
 }
 END_TEST
 
+/* Number 0 comes after 2^32 - 1, and nobody has completed it by force. */
+START_TEST(numbers_come_again)
+{
+	uint32_t spin = 0;
+	struct reply reply;
+
+	h.seq = UINT32_MAX - 2;
+	h.request->seq = mailbox_reply(vm.replies.at, 0)->seq = h.seq;
+	pthread_create(&emulator, NULL, honest, &spin);
+	for (int i = 0; i < 6; i++) {
+		ask(REQUEST_READ);
+		ck_assert_int_eq(handoff_call(&h, &reply), 0);
+	}
+	ask(REQUEST_QUIT);
+	handoff_send(&h);
+	pthread_join(emulator, NULL);
+}
+END_TEST
+
 START_TEST(stop_ends_a_wait)
 {
 	struct reply reply;
@@ -226,6 +245,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, many_requests_in_each_mode, 0, 4);
+	tcase_add_test(t, numbers_come_again);
 	tcase_add_test(t, stop_ends_a_wait);
 	tcase_add_test(t, poll_does_not_wait_for_ever);
 	tcase_add_test(t, a_wrong_sequence_is_a_lie);
