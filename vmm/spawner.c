@@ -88,8 +88,38 @@ static void bury(struct spawner *s, struct child *c)
 	tell(s, &m);
 }
 
+/*
+ * A stopped emulator is as good as dead, and only its parent hears of it at once: the watchdog would see a request unanswered, but a
+ * guest that waits for its disk makes none. Killed, it is replaced like any other.
+ */
+static void kill_stopped(const struct child *c)
+{
+	siginfo_t info = {0};
+
+	if (c->incarnation && waitid(P_PIDFD, (id_t)c->sandbox.pidfd, &info, WSTOPPED | WNOHANG) == 0 && info.si_pid)
+		syscall(SYS_pidfd_send_signal, c->sandbox.pidfd, SIGKILL, NULL, 0);
+}
+
+static void child_changed(int signo) {}
+
+/* SIGCHLD is blocked except in ppoll(), which it ends: nothing that happens between two of them is missed. */
+static void watch_children(sigset_t *while_waiting)
+{
+	const struct sigaction end_wait = {.sa_handler = child_changed};
+	sigset_t child;
+
+	sigaction(SIGCHLD, &end_wait, NULL);
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, NULL);
+	sigemptyset(while_waiting);
+}
+
 static void serve(struct spawner *s)
 {
+	sigset_t while_waiting;
+
+	watch_children(&while_waiting);
 	for (;;) {
 		struct pollfd wait[MAX_CHILDREN + 1] = {{.fd = s->socket, .events = POLLIN}};
 		uint32_t incarnation;
@@ -97,7 +127,9 @@ static void serve(struct spawner *s)
 		for (int i = 0; i < MAX_CHILDREN; i++)
 			wait[i + 1] = (struct pollfd){.fd = s->child[i].incarnation ? s->child[i].sandbox.pidfd : -1,
 						      .events = POLLIN};
-		if (poll(wait, MAX_CHILDREN + 1, -1) < 0)
+		for (int i = 0; i < MAX_CHILDREN; i++)
+			kill_stopped(&s->child[i]);
+		if (ppoll(wait, MAX_CHILDREN + 1, NULL, &while_waiting) < 0)
 			continue;
 		for (int i = 0; i < MAX_CHILDREN; i++)
 			if (wait[i + 1].revents)

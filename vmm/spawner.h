@@ -4,7 +4,8 @@
  *
  * Once a guest runs, dvmm's own threads may neither fork nor exec, and should not; yet an emulator that dies has to be replaced. So
  * before dvmm opens /dev/kvm it splits off this process, which holds what an emulator is started with (memory files,
- * eventfds, disk images) and nothing else, and obeys one kind of message. It is the emulators' parent, and ends with dvmm.
+ * eventfds, disk images) and nothing else, and obeys one kind of message. It is the emulators' parent, kills those that somebody
+ * has stopped (SIGSTOP), and ends with dvmm.
  *
  * Messages (a sequenced-packet socket): dvmm sends the incarnation number of the emulator to start. The spawner answers with
  * STARTED, which carries a pidfd, or FAILED; later, once, with ENDED.
