@@ -17,6 +17,8 @@
 #include "vmm/vm.h"
 
 #define SECTOR 512u
+#define LOCK_TRIES 20
+#define LOCK_PAUSE_US 10000
 
 /* Interrupt lines for virtio: first those that no ISA device has ever had. */
 static const uint32_t virtio_irqs[] = {16, 17, 18, 19, 20, 21, 22, 23, 5, 6, 7, 10, 11, 12, 14, 15};
@@ -71,17 +73,28 @@ static int add_virtio(struct machine *m, uint32_t n, uint32_t type, int file_fd,
 	return add_device(m, &d, f);
 }
 
-/* Open-file-description locks: they go with the descriptor into the emulator, and other programs see them. */
-static int lock_disk(int fd, const struct disk_option *disk, struct failure *f)
+static int disk_busy(const struct disk_option *disk, struct failure *f)
 {
-	struct flock lock = {.l_type = disk->read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
-
-	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
-		return 0;
 	if (errno == EAGAIN || errno == EACCES)
 		return fail_with(f, EXIT_USAGE, "%.200s: in use, by another process or an earlier --disk; %s", disk->path,
 			    disk->read_only ? "only readers (,ro) may share it" : "attach it once, or only as ,ro");
 	return fail_with(f, EXIT_USAGE, "%.200s: cannot be locked: %s", disk->path, strerror(errno));
+}
+
+/*
+ * Open-file-description locks: they go with the descriptor into the emulator, and other programs see them. A VM that was
+ * killed gives its locks back some milliseconds after its end (see release_disks()), so one try is not enough.
+ */
+static int lock_disk(int fd, const struct disk_option *disk, struct failure *f)
+{
+	struct flock lock = {.l_type = disk->read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
+
+	for (int tries = 0; fcntl(fd, F_OFD_SETLK, &lock) < 0; tries++) {
+		if ((errno != EAGAIN && errno != EACCES) || tries == LOCK_TRIES)
+			return disk_busy(disk, f);
+		usleep(LOCK_PAUSE_US);
+	}
+	return 0;
 }
 
 static int disk_size(int fd, const struct disk_option *disk, uint64_t *bytes, struct failure *f)

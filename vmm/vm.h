@@ -41,7 +41,7 @@ struct watch {
 	uint64_t forced_ns;          /* when (with emulator_lock) */
 	_Atomic uint32_t deaths;     /* emulators that died while request deaths_seq was under way (with emulator_lock) */
 	_Atomic uint32_t deaths_seq;
-};
+} __attribute__((aligned(64))); /* vCPUs write theirs at every operation */
 
 /* A shared memory file and where it is mapped here. */
 struct shared_memory {
