@@ -22,7 +22,8 @@ bool guest_memory_read(const struct guest_memory *mem, uint64_t gpa, void *to, u
 	if (!from)
 		return false;
 	memcpy(to, from, len);
-	/* The copy is what counts: a compiler that sees both must not look at the guest's again (link-time optimisation). */
+	/* The copy is what counts: a compiler that sees both must not look at the guest's again (link-time
+	 * optimisation). */
 	__asm__ volatile("" : : "r"(to) : "memory");
 	return true;
 }

@@ -22,7 +22,8 @@ static bool inside_window(const struct machine_device *dev, uint64_t offset, uin
 	return offset < dev->size && size <= dev->size - offset;
 }
 
-void bus_read(const struct machine_device *dev, struct operation *op, uint64_t addr, uint32_t size, uint8_t *data)
+void bus_read(const struct machine_device *dev, struct operation *op, uint64_t addr, uint32_t size,
+	      uint8_t *data)
 {
 	const struct device_ops *ops = device_ops_of(dev->type);
 	uint32_t step = access_width(ops, size);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Theory of operation. To the core this is a device like any other; it breaks the rules of devices/device.h on
- * purpose, one by one. It keeps pointers in static variables to reach what no model may touch, and makes system
- * calls.
+ * Theory of operation. To the core this is a device like any other; it breaks the rules of devices/device.h
+ * on purpose, one by one. It keeps pointers in static variables to reach what no model may touch, and makes
+ * system calls.
  *
- * What it remembers is in two places. The state says what has happened: it goes back to what was committed when
- * the emulator dies. The bulk area says what was tried: it is written at once and survives.
+ * What it remembers is in two places. The state says what has happened: it goes back to what was committed
+ * when the emulator dies. The bulk area says what was tried: it is written at once and survives.
  */
 #include "emulator/chaos.h"
 
@@ -125,9 +125,13 @@ static void scribble_replies(uint32_t arg, bool forge)
 }
 
 /* Which copy an operation on a device works on. */
-static uint32_t spare_of(uint32_t device) { return region_current(&core->layout, core->region, device) ^ 1; }
+static uint32_t spare_of(uint32_t device)
+{
+	return region_current(&core->layout, core->region, device) ^ 1;
+}
 
-/* The device whose spare state this is. (Some other, when another vCPU has just scribbled over the region.) */
+/* The device whose spare state this is. (Some other, when another vCPU has just scribbled over the region.)
+ */
 static uint32_t own_device(const struct chaos_state *s)
 {
 	uint32_t i = 0;
@@ -159,14 +163,16 @@ static void scribble_region(uint32_t device, uint32_t arg)
 	*record = saved;
 }
 
-/* As the worker and the core would claim and commit: the journal is complete but for fields that stay 0 for us. */
+/* As the worker and the core would claim and commit: the journal is complete but for fields that stay 0 for
+ * us. */
 static void commit_and_crash(struct chaos_state *s, uint32_t device)
 {
 	const uint32_t spare = spare_of(device);
 	const struct journal *j = &region_copy_of(&core->layout, core->region, device, spare)->journal;
 
 	s->committed++;
-	__atomic_store_n(&mailbox_reply(replies, j->slot)->claim, CLAIM(j->seq, CLAIM_COMMITTED), __ATOMIC_SEQ_CST);
+	__atomic_store_n(&mailbox_reply(replies, j->slot)->claim, CLAIM(j->seq, CLAIM_COMMITTED),
+			 __ATOMIC_SEQ_CST);
 	region_commit(&core->layout, core->region, device, spare);
 	crash();
 }

@@ -11,8 +11,9 @@
  *     publish    the reply becomes visible to dvmm
  *     unlock
  *
- * Reply and effects come before the next operation on the same device begins, so at most one operation per device
- * is ever committed but not finished, and the region alone says which and what remains to be done for it.
+ * Reply and effects come before the next operation on the same device begins, so at most one operation per
+ * device is ever committed but not finished, and the region alone says which and what remains to be done for
+ * it.
  */
 #include "emulator/core.h"
 
@@ -83,7 +84,8 @@ static void perform_effects(struct core *core, uint32_t device, const struct out
 	if (out->io_start && core->start_io)
 		core->start_io(core->io_context, device, out->io_start);
 	if (interrupt && core->machine->device[device].irq_fd >= 0) {
-		/* An eventfd only fails to count when it is full, and then the line is being pulsed anyway. */
+		/* An eventfd only fails to count when it is full, and then the line is being pulsed anyway.
+		 */
 		if (write(core->machine->device[device].irq_fd, &one, sizeof(one)) < 0)
 			return;
 	}
@@ -107,7 +109,8 @@ static void transaction_end(struct core *core, struct transaction *t)
 	pthread_mutex_unlock(&core->lock[t->device]);
 }
 
-/* A request is well-formed if its data fit the mailbox; dvmm never sends another, but it costs nothing to look. */
+/* A request is well-formed if its data fit the mailbox; dvmm never sends another, but it costs nothing to
+ * look. */
 static bool request_valid(const struct request *req)
 {
 	if (req->kind == REQUEST_INPUT)
@@ -128,7 +131,8 @@ static uint32_t request_device(const struct core *core, const struct request *re
 	return bus_find(core->machine, req->space, req->addr);
 }
 
-static void run_model(struct core *core, struct transaction *t, const struct request *req, struct reply *reply)
+static void run_model(struct core *core, struct transaction *t, const struct request *req,
+		      struct reply *reply)
 {
 	const struct machine_device *dev = &core->machine->device[t->device];
 

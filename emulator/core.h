@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The emulator's core: requests in, device operations, effects out. The same code serves the sandboxed process
- * (emulator/main.c) and dvmm itself with --emulation=in-process.
+ * The emulator's core: requests in, device operations, effects out. The same code serves the sandboxed
+ * process (emulator/main.c) and dvmm itself with --emulation=in-process.
  *
- * Owns: the per-device locks. Borrows: the machine, the region, guest memory, the descriptors that the machine names.
- * Threads: every function may be called from any thread; an operation holds its device's lock from begin until its effects are
- * done and its reply is stored, so the journal of the last operation is enough to restart from.
+ * Owns: the per-device locks. Borrows: the machine, the region, guest memory, the descriptors that the
+ * machine names. Threads: every function may be called from any thread; an operation holds its device's lock
+ * from begin until its effects are done and its reply is stored, so the journal of the last operation is
+ * enough to restart from.
  */
 #ifndef DVMM_EMULATOR_CORE_H
 #define DVMM_EMULATOR_CORE_H
@@ -33,8 +34,8 @@ int core_init(struct core *core, const struct machine *m, void *region, const st
 
 /*
  * Who asks, and how the answer gets there. Both functions are called while the device's lock is held.
- * claim (may be NULL: always) is asked right before the commit; false: the operation is abandoned, nothing has happened
- * and publish is not called.
+ * claim (may be NULL: always) is asked right before the commit; false: the operation is abandoned, nothing
+ * has happened and publish is not called.
  */
 struct core_client {
 	uint32_t slot;
@@ -51,9 +52,10 @@ void core_notify(struct core *core, uint32_t device);
 void core_complete(struct core *core, uint32_t device, unsigned slot, int32_t result);
 
 /*
- * Takes over a region from an emulator that is dead, before any worker runs: finishes for each device the last committed
- * operation (its effects, and its reply if that has not been published: `unanswered` says so, `publish` does it), and
- * starts the I/O that was under way. Nothing of this does harm if it had been done already.
+ * Takes over a region from an emulator that is dead, before any worker runs: finishes for each device the
+ * last committed operation (its effects, and its reply if that has not been published: `unanswered` says so,
+ * `publish` does it), and starts the I/O that was under way. Nothing of this does harm if it had been done
+ * already.
  */
 void core_recover(struct core *core, bool (*unanswered)(void *context, uint32_t slot, uint32_t seq),
 		  void (*publish)(void *context, uint32_t slot, const struct reply *), void *context);

@@ -46,7 +46,10 @@ struct emulator {
 
 static struct emulator emulator;
 
-static struct emulator_status *status(void) { return mailbox_status(emulator.replies, emulator.incarnation); }
+static struct emulator_status *status(void)
+{
+	return mailbox_status(emulator.replies, emulator.incarnation);
+}
 
 static void report(uint32_t state)
 {
@@ -98,7 +101,8 @@ static void map_files(struct emulator *e)
 	chaos_attach(&e->core, e->replies);
 }
 
-/* After registration with the ring, backing files are reached through it alone; the eventfds stay, workers write them. */
+/* After registration with the ring, backing files are reached through it alone; the eventfds stay, workers
+ * write them. */
 static void start_ring(struct emulator *e)
 {
 	int err = io_init(&e->io, &e->core);

@@ -6,9 +6,9 @@
 #define DVMM_EMULATOR_IMAGE_H
 
 /*
- * Lets go of the pages of code and constants that the start has touched. Most of them (libraries, option parsing, building
- * filters) are never needed again; what is needed comes back from the page cache by itself. Only
- * segments that are not writable are touched, so nothing can be lost. Any thread, at any time.
+ * Lets go of the pages of code and constants that the start has touched. Most of them (libraries, option
+ * parsing, building filters) are never needed again; what is needed comes back from the page cache by itself.
+ * Only segments that are not writable are touched, so nothing can be lost. Any thread, at any time.
  */
 void image_release_startup(void);
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Theory of operation. For each device with a doorbell one read of its eventfd is always under way. When it completes, the guest
- * has rung: the model takes what is available (core_notify), which records requests in slots and asks in the outbox to
- * start them. That lands in io_device.to_start, here or in a worker's thread; the I/O thread turns the bits into
- * ring entries. Their completion goes back to the model (core_complete), which may ask for more.
+ * Theory of operation. For each device with a doorbell one read of its eventfd is always under way. When it
+ * completes, the guest has rung: the model takes what is available (core_notify), which records requests in
+ * slots and asks in the outbox to start them. That lands in io_device.to_start, here or in a worker's thread;
+ * the I/O thread turns the bits into ring entries. Their completion goes back to the model (core_complete),
+ * which may ask for more.
  *
  * A slot number is unique while its request is under way: the model frees it in core_complete() only.
  */
@@ -20,12 +21,21 @@
 #define RANDOM_CHUNK 256u /* getrandom() up to this size is never interrupted */
 
 /* Registered files: two per device. */
-static int doorbell_index(uint32_t device) { return (int)(2 * device); }
-static int file_index(uint32_t device) { return (int)(2 * device + 1); }
+static int doorbell_index(uint32_t device)
+{
+	return (int)(2 * device);
+}
+static int file_index(uint32_t device)
+{
+	return (int)(2 * device + 1);
+}
 
 /* user_data: which device, and which slot (or DOORBELL). */
 #define DOORBELL 0xffffu
-static uint64_t tag(uint32_t device, uint32_t slot) { return (uint64_t)device << 16 | slot; }
+static uint64_t tag(uint32_t device, uint32_t slot)
+{
+	return (uint64_t)device << 16 | slot;
+}
 
 /* The ring that this thread serves: set in the I/O thread only. */
 static _Thread_local const struct io *served;
@@ -37,8 +47,9 @@ static void io_start(void *context, uint32_t device, uint64_t slots)
 	const uint64_t one = 1;
 
 	__atomic_fetch_or(&io->device[device].to_start, slots, __ATOMIC_SEQ_CST);
-	/* Rings the doorbell for the I/O thread, which looks at to_start after every doorbell. In the I/O thread
-	 * itself that is a superfluous round, but only for requests made through it, which look anyway. */
+	/* Rings the doorbell for the I/O thread, which looks at to_start after every doorbell. In the I/O
+	 * thread itself that is a superfluous round, but only for requests made through it, which look
+	 * anyway. */
 	if (served != io && write(io->core->machine->device[device].queue_fd, &one, sizeof(one)) < 0)
 		return; /* full: a ring is pending already */
 }
@@ -70,10 +81,11 @@ static void submit_slot(struct io *io, uint32_t device, uint32_t slot)
 	if (s->kind == IO_FLUSH)
 		io_uring_prep_fsync(sqe, file_index(device), IORING_FSYNC_DATASYNC);
 	else if (s->kind == IO_WRITE)
-		io_uring_prep_writev2(sqe, file_index(device), s->iov + s->first, s->count - s->first, s->offset,
-				      s->sync ? RWF_DSYNC : 0);
+		io_uring_prep_writev2(sqe, file_index(device), s->iov + s->first, s->count - s->first,
+				      s->offset, s->sync ? RWF_DSYNC : 0);
 	else
-		io_uring_prep_readv(sqe, file_index(device), s->iov + s->first, s->count - s->first, s->offset);
+		io_uring_prep_readv(sqe, file_index(device), s->iov + s->first, s->count - s->first,
+				    s->offset);
 	sqe->flags = IOSQE_FIXED_FILE;
 	sqe->user_data = tag(device, slot);
 }
@@ -99,7 +111,8 @@ static int32_t fill_random(const struct io_slot *s)
 /* Turns a model's description into iovecs of this process. False: it reaches outside of guest memory. */
 static bool translate(const struct guest_memory *mem, const struct io_request *req, struct io_slot *s)
 {
-	*s = (struct io_slot){.kind = req->kind, .sync = req->sync, .offset = req->offset, .count = req->count};
+	*s = (struct io_slot){
+		.kind = req->kind, .sync = req->sync, .offset = req->offset, .count = req->count};
 	if (req->count > IO_SEGMENTS)
 		return false;
 	for (uint32_t i = 0; i < req->count; i++) {
@@ -236,8 +249,9 @@ static int allocate_slots(struct io *io)
 	for (uint32_t i = 0; i < io->core->machine->devices; i++) {
 		if (io->core->machine->device[i].queue_fd < 0)
 			continue;
-		io->device[i].slot = mmap(NULL, DEVICE_IO_SLOTS * sizeof(struct io_slot), PROT_READ | PROT_WRITE,
-					  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		io->device[i].slot =
+			mmap(NULL, DEVICE_IO_SLOTS * sizeof(struct io_slot), PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (io->device[i].slot == MAP_FAILED)
 			return -ENOMEM;
 	}
@@ -256,7 +270,8 @@ static uint32_t under_way_at_most(const struct machine *m)
 
 int io_init(struct io *io, struct core *core)
 {
-	/* Completions never have to wait for room: kernels before 5.19 refuse new requests then, and we would try for ever. */
+	/* Completions never have to wait for room: kernels before 5.19 refuse new requests then, and we would
+	 * try for ever. */
 	struct io_uring_params params = {
 		.flags = IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE,
 		.cq_entries = 2 * RING_ENTRIES,

@@ -2,12 +2,12 @@
 /*
  * The I/O thread: doorbells in, disk and entropy I/O, completions back into the device models.
  *
- * Owns: one io_uring, which can do nothing but read, write and flush the files registered at start (the doorbells'
- * eventfds and the backing files), enforced by the kernel (IORING_REGISTER_RESTRICTIONS).
- * Threads: io_init() in the starting thread; io_run() in the I/O thread, which must be the one that then
- * owns the ring; io_start() (installed as core->start_io) in any thread.
- * A backing file's I/O is described by the model as guest memory segments (struct io_request) that are checked
- * again here, because they may come from a region that somebody else has written.
+ * Owns: one io_uring, which can do nothing but read, write and flush the files registered at start (the
+ * doorbells' eventfds and the backing files), enforced by the kernel (IORING_REGISTER_RESTRICTIONS). Threads:
+ * io_init() in the starting thread; io_run() in the I/O thread, which must be the one that then owns the
+ * ring; io_start() (installed as core->start_io) in any thread. A backing file's I/O is described by the
+ * model as guest memory segments (struct io_request) that are checked again here, because they may come from
+ * a region that somebody else has written.
  */
 #ifndef DVMM_EMULATOR_IO_H
 #define DVMM_EMULATOR_IO_H
@@ -20,18 +20,18 @@
 /* One request under way: what remains of it. */
 struct io_slot {
 	struct iovec iov[IO_SEGMENTS];
-	uint32_t first;   /* iov[first..count) remain to be done */
+	uint32_t first; /* iov[first..count) remain to be done */
 	uint32_t count;
-	uint32_t kind;    /* enum io_kind */
-	uint32_t sync;    /* each write durable when it completes */
-	uint64_t offset;  /* bytes into the file, of what remains */
-	uint32_t done;    /* bytes moved so far */
+	uint32_t kind;   /* enum io_kind */
+	uint32_t sync;   /* each write durable when it completes */
+	uint64_t offset; /* bytes into the file, of what remains */
+	uint32_t done;   /* bytes moved so far */
 };
 
 struct io_device {
-	uint64_t doorbell;         /* where the doorbell's eventfd count is read to */
-	uint64_t to_start;         /* atomic: slots that the model asked to start */
-	struct io_slot *slot;      /* DEVICE_IO_SLOTS */
+	uint64_t doorbell;    /* where the doorbell's eventfd count is read to */
+	uint64_t to_start;    /* atomic: slots that the model asked to start */
+	struct io_slot *slot; /* DEVICE_IO_SLOTS */
 };
 
 struct io {

@@ -3,8 +3,8 @@
  * The machine: which devices exist, where, on which lines, and how hand-offs are made.
  *
  * dvmm makes it once from the command line, before anything runs, and writes it into page 0 of the request
- * memfd, which the emulator can only read. ACPI tables, the bus, the region's layout and the statistics are all derived
- * from it. Nothing here comes from the guest.
+ * memfd, which the emulator can only read. ACPI tables, the bus, the region's layout and the statistics are
+ * all derived from it. Nothing here comes from the guest.
  */
 #ifndef DVMM_EMULATOR_MACHINE_H
 #define DVMM_EMULATOR_MACHINE_H
@@ -13,34 +13,34 @@
 
 #include "devices/device.h"
 
-#define MACHINE_MAX_VCPUS 16
+#define MACHINE_MAX_VCPUS   16
 #define MACHINE_MAX_DEVICES 32
-#define MACHINE_MAX_DISKS 15
+#define MACHINE_MAX_DISKS   15
 
 /* The guest-physical map. RAM fills [0, MMIO_HOLE_START) and continues at 4 GiB. */
-#define MMIO_HOLE_START 0xc0000000ull
-#define MMIO_HOLE_END 0x100000000ull
+#define MMIO_HOLE_START  0xc0000000ull
+#define MMIO_HOLE_END    0x100000000ull
 #define VIRTIO_MMIO_BASE 0xd0000000ull /* device n at VIRTIO_MMIO_BASE + n * VIRTIO_MMIO_SIZE */
 #define VIRTIO_MMIO_SIZE 0x1000ull
-#define IOAPIC_BASE 0xfec00000ull
-#define LAPIC_BASE 0xfee00000ull
-#define KVM_TSS_BASE 0xfffbd000ull /* three pages that KVM needs on old Intel processors */
+#define IOAPIC_BASE      0xfec00000ull
+#define LAPIC_BASE       0xfee00000ull
+#define KVM_TSS_BASE     0xfffbd000ull /* three pages that KVM needs on old Intel processors */
 #define KVM_IDENTITY_MAP 0xfffbc000ull
 
 /* Ports and interrupt lines of the PC devices. */
-#define UART_PORT 0x3f8
-#define UART_IRQ 4
-#define RTC_PORT 0x70
-#define RTC_IRQ 8
-#define I8042_PORT 0x60
-#define ACPI_PM_PORT 0x600 /* PM1a event block (4 bytes), PM1a control block (2 bytes) */
-#define ACPI_SCI_IRQ 9
-#define RESET_PORT 0xcf9
+#define UART_PORT       0x3f8
+#define UART_IRQ        4
+#define RTC_PORT        0x70
+#define RTC_IRQ         8
+#define I8042_PORT      0x60
+#define ACPI_PM_PORT    0x600 /* PM1a event block (4 bytes), PM1a control block (2 bytes) */
+#define ACPI_SCI_IRQ    9
+#define RESET_PORT      0xcf9
 #define DEBUG_EXIT_PORT 0xf4
-#define CHAOS_PORT 0x5c0 /* device n at CHAOS_PORT + n * CHAOS_PORTS */
-#define CHAOS_PORTS 8
-#define CHAOS_IRQ 3      /* of device 0 */
-#define CHAOS_DEVICES 8
+#define CHAOS_PORT      0x5c0 /* device n at CHAOS_PORT + n * CHAOS_PORTS */
+#define CHAOS_PORTS     8
+#define CHAOS_IRQ       3 /* of device 0 */
+#define CHAOS_DEVICES   8
 
 enum device_type {
 	DEVICE_NONE = 0,
@@ -61,11 +61,11 @@ enum bus_space { BUS_PIO = 0, BUS_MMIO = 1 };
 #define NO_IRQ UINT32_MAX
 
 struct machine_device {
-	uint32_t type;  /* enum device_type */
-	uint32_t space; /* enum bus_space */
-	uint64_t base;  /* first port or guest-physical address */
-	uint64_t size;  /* bytes of the window */
-	uint32_t irq;   /* GSI, edge-triggered, or NO_IRQ */
+	uint32_t type;    /* enum device_type */
+	uint32_t space;   /* enum bus_space */
+	uint64_t base;    /* first port or guest-physical address */
+	uint64_t size;    /* bytes of the window */
+	uint32_t irq;     /* GSI, edge-triggered, or NO_IRQ */
 	int32_t irq_fd;   /* eventfd that raises it, or -1 */
 	int32_t queue_fd; /* eventfd of the doorbell, or -1 */
 	int32_t file_fd;  /* backing file, or -1 */
@@ -79,11 +79,12 @@ enum handoff_mode {
 
 struct machine {
 	uint32_t vcpus;
-	uint32_t devices;                         /* entries used in device[] */
-	uint64_t ram_bytes;                       /* size of the guest memory memfd */
-	uint32_t handoff;                         /* enum handoff_mode */
-	uint32_t spin_ns;                         /* how long a spinning side spins before it sleeps */
-	int32_t worker_cpu[MACHINE_MAX_VCPUS + 1]; /* CPU of each worker, -1: any; the last one is dvmm's own */
+	uint32_t devices;   /* entries used in device[] */
+	uint64_t ram_bytes; /* size of the guest memory memfd */
+	uint32_t handoff;   /* enum handoff_mode */
+	uint32_t spin_ns;   /* how long a spinning side spins before it sleeps */
+	int32_t worker_cpu[MACHINE_MAX_VCPUS +
+			   1]; /* CPU of each worker, -1: any; the last one is dvmm's own */
 	struct machine_device device[MACHINE_MAX_DEVICES];
 };
 

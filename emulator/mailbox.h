@@ -3,20 +3,23 @@
  * The mailbox: how dvmm asks, and the emulator answers. This header is the whole protocol.
  *
  * Two shared memory files. The *request file* is written by dvmm only (it is sealed against writing
- * before the emulator gets it): page 0 holds struct machine, page 1 struct control, page 2 + n the request of slot n. The
- * *reply file* is written by the emulator: page n holds the reply of slot n. A slot belongs to one vCPU thread;
- * slot `vcpus`, the last, belongs to dvmm's main thread, for console input.
+ * before the emulator gets it): page 0 holds struct machine, page 1 struct control, page 2 + n the request of
+ * slot n. The *reply file* is written by the emulator: page n holds the reply of slot n. A slot belongs to
+ * one vCPU thread; slot `vcpus`, the last, belongs to dvmm's main thread, for console input.
  *
- * Emulators come and go, the files stay. Each emulator has an incarnation number, from 1 on, as its first argument. It gets
- * ready, sandbox and all, and then waits until control.active is its own number: dvmm sets that when its predecessor, if any, is
- * dead. A request whose seq differs from its reply's is then still to be answered.
+ * Emulators come and go, the files stay. Each emulator has an incarnation number, from 1 on, as its first
+ * argument. It gets ready, sandbox and all, and then waits until control.active is its own number: dvmm sets
+ * that when its predecessor, if any, is dead. A request whose seq differs from its reply's is then still to
+ * be answered.
  *
- * One request is under way per slot. dvmm fills the request and then increments request.seq; the worker performs it,
- * fills the reply and then stores the same number in reply.seq. Both seq words are futexes (shared).
+ * One request is under way per slot. dvmm fills the request and then increments request.seq; the worker
+ * performs it, fills the reply and then stores the same number in reply.seq. Both seq words are futexes
+ * (shared).
  *
- * Who sleeps says so first: `sleeping` in one's own half is set, then the other's seq is checked once more, then
- * futex_wait. The other side stores its seq and then looks at `sleeping`. Both with sequential consistency, so
- * a wake-up cannot be lost. A wrong `sleeping` written by a hostile emulator costs a superfluous wake-up or its own reply.
+ * Who sleeps says so first: `sleeping` in one's own half is set, then the other's seq is checked once more,
+ * then futex_wait. The other side stores its seq and then looks at `sleeping`. Both with sequential
+ * consistency, so a wake-up cannot be lost. A wrong `sleeping` written by a hostile emulator costs a
+ * superfluous wake-up or its own reply.
  *
  * What dvmm reads of a reply it copies once, then checks (vmm/handoff.c), then uses.
  */
@@ -27,8 +30,8 @@
 
 #include "emulator/machine.h"
 
-#define MAILBOX_PAGE 4096u
-#define MAILBOX_DATA 64u /* bytes of data in a request or a reply */
+#define MAILBOX_PAGE  4096u
+#define MAILBOX_DATA  64u /* bytes of data in a request or a reply */
 #define MAILBOX_SLOTS (MACHINE_MAX_VCPUS + 1)
 
 enum request_kind {
@@ -41,14 +44,15 @@ enum request_kind {
 
 /* 128 bytes, written by dvmm. */
 struct request {
-	uint32_t seq;      /* futex; written last */
-	uint32_t sleeping; /* dvmm sleeps on reply.seq and wants to be woken */
-	uint32_t kind;     /* enum request_kind */
-	uint32_t space;    /* enum bus_space */
-	uint64_t addr;     /* port or guest-physical address */
-	uint32_t size;     /* bytes per element: 1, 2, 4, 8 */
-	uint32_t count;    /* elements; size * count <= MAILBOX_DATA */
-	uint32_t cancelled; /* the seq of a request that dvmm has completed by force: to be acknowledged, not performed */
+	uint32_t seq;       /* futex; written last */
+	uint32_t sleeping;  /* dvmm sleeps on reply.seq and wants to be woken */
+	uint32_t kind;      /* enum request_kind */
+	uint32_t space;     /* enum bus_space */
+	uint64_t addr;      /* port or guest-physical address */
+	uint32_t size;      /* bytes per element: 1, 2, 4, 8 */
+	uint32_t count;     /* elements; size * count <= MAILBOX_DATA */
+	uint32_t cancelled; /* the seq of a request that dvmm has completed by force: to be acknowledged, not
+			       performed */
 	uint32_t unused[7];
 	uint8_t data[MAILBOX_DATA];
 } __attribute__((aligned(64)));
@@ -61,23 +65,23 @@ enum reply_flags {
 
 /* 128 bytes, written by the emulator. */
 struct reply {
-	uint32_t seq;      /* futex; written last; equals the request's seq */
-	uint32_t sleeping; /* the worker sleeps on request.seq and wants to be woken */
-	uint32_t claim;    /* who decides about the present request: see CLAIM; both sides write it */
-	uint32_t device;   /* index into machine.device[], or REPLY_NO_DEVICE */
-	uint32_t flags;    /* enum reply_flags */
-	uint32_t event;    /* enum machine_event */
-	uint32_t exit_code; /* with MACHINE_EXIT */
-	uint32_t count;    /* REQUEST_INPUT: bytes taken */
+	uint32_t seq;          /* futex; written last; equals the request's seq */
+	uint32_t sleeping;     /* the worker sleeps on request.seq and wants to be woken */
+	uint32_t claim;        /* who decides about the present request: see CLAIM; both sides write it */
+	uint32_t device;       /* index into machine.device[], or REPLY_NO_DEVICE */
+	uint32_t flags;        /* enum reply_flags */
+	uint32_t event;        /* enum machine_event */
+	uint32_t exit_code;    /* with MACHINE_EXIT */
+	uint32_t count;        /* REQUEST_INPUT: bytes taken */
 	uint64_t console_head; /* bytes the UART has ever put into its ring, or 0: nothing new */
 	uint32_t unused[6];
 	uint8_t data[MAILBOX_DATA]; /* REQUEST_READ: size * count bytes */
 } __attribute__((aligned(64)));
 
 /*
- * Shall an operation commit, or be completed by force? Both sides may want to decide at the same moment; whoever changes `claim` first,
- * by compare-and-swap, has. The value is the request's seq, shifted, and a verdict. A hostile emulator can
- * write what it likes there; it only ever decides about its own answer.
+ * Shall an operation commit, or be completed by force? Both sides may want to decide at the same moment;
+ * whoever changes `claim` first, by compare-and-swap, has. The value is the request's seq, shifted, and a
+ * verdict. A hostile emulator can write what it likes there; it only ever decides about its own answer.
  */
 enum claim_verdict { CLAIM_OPEN = 0, CLAIM_COMMITTED, CLAIM_CANCELLED };
 #define CLAIM(seq, verdict) ((uint32_t)(seq) << 2 | (uint32_t)(verdict))
@@ -91,8 +95,14 @@ struct control {
 } __attribute__((aligned(64)));
 
 /* Sizes of the two files. */
-static inline uint64_t mailbox_request_bytes(uint32_t vcpus) { return (uint64_t)(vcpus + 3) * MAILBOX_PAGE; }
-static inline uint64_t mailbox_reply_bytes(uint32_t vcpus) { return (uint64_t)(vcpus + 1) * MAILBOX_PAGE; }
+static inline uint64_t mailbox_request_bytes(uint32_t vcpus)
+{
+	return (uint64_t)(vcpus + 3) * MAILBOX_PAGE;
+}
+static inline uint64_t mailbox_reply_bytes(uint32_t vcpus)
+{
+	return (uint64_t)(vcpus + 1) * MAILBOX_PAGE;
+}
 
 /* Where things are, given where a file is mapped. */
 static inline struct request *mailbox_request(void *file, uint32_t slot)
@@ -109,8 +119,8 @@ static inline struct reply *mailbox_reply(void *file, uint32_t slot)
 }
 
 /*
- * What an emulator tells dvmm about its start: words behind the reply of slot 0. There are two places, for the active
- * emulator and the one that stands by; odd incarnations use the first, even ones the second.
+ * What an emulator tells dvmm about its start: words behind the reply of slot 0. There are two places, for
+ * the active emulator and the one that stands by; odd incarnations use the first, even ones the second.
  */
 enum emulator_state { EMULATOR_STARTING = 0, EMULATOR_READY, EMULATOR_FAILED };
 
@@ -122,10 +132,12 @@ struct emulator_status {
 
 static inline struct emulator_status *mailbox_status(void *file, uint32_t incarnation)
 {
-	return (struct emulator_status *)((uint8_t *)file + EMULATOR_STATUS_OFFSET + (incarnation & 1 ? 0 : 512));
+	return (struct emulator_status *)((uint8_t *)file + EMULATOR_STATUS_OFFSET +
+					  (incarnation & 1 ? 0 : 512));
 }
 
-/* Descriptors that the emulator is started with; those of devices follow from FD_FIRST_DEVICE on, as struct machine says. */
+/* Descriptors that the emulator is started with; those of devices follow from FD_FIRST_DEVICE on, as struct
+ * machine says. */
 enum emulator_fd { FD_REQUEST = 3, FD_REPLY, FD_REGION, FD_MEMORY, FD_FIRST_DEVICE };
 
 #endif

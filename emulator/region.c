@@ -11,9 +11,15 @@
 #define LINE 64u
 #define PAGE 4096u
 
-static uint64_t align_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
+static uint64_t align_up(uint64_t n, uint64_t to)
+{
+	return (n + to - 1) / to * to;
+}
 
-static void *at(void *region, uint64_t offset) { return (uint8_t *)region + offset; }
+static void *at(void *region, uint64_t offset)
+{
+	return (uint8_t *)region + offset;
+}
 
 int region_layout(const struct machine *m, struct region_layout *layout)
 {
@@ -67,7 +73,8 @@ uint32_t region_current(const struct region_layout *layout, void *region, uint32
 	return atomic_load_explicit(current, memory_order_acquire) & 1;
 }
 
-struct region_copy *region_copy_of(const struct region_layout *layout, void *region, uint32_t device, uint32_t which)
+struct region_copy *region_copy_of(const struct region_layout *layout, void *region, uint32_t device,
+				   uint32_t which)
 {
 	return at(region, layout->device[device].copy[which & 1]);
 }
@@ -90,8 +97,8 @@ uint32_t region_begin(const struct region_layout *layout, void *region, uint32_t
 
 	memset(copy, 0, sizeof(*copy));
 	copy->journal.slot = JOURNAL_NOBODY;
-	memcpy(region_state_of(layout, region, device, spare), region_state_of(layout, region, device, current),
-	       layout->device[device].state_size);
+	memcpy(region_state_of(layout, region, device, spare),
+	       region_state_of(layout, region, device, current), layout->device[device].state_size);
 	return spare;
 }
 

@@ -2,18 +2,18 @@
 /*
  * The state region: all device state, as plain data of fixed layout in one shared memory file.
  *
- * Per device: a word `current` that says which of two copies is the committed one, the two copies, and the bulk area. A copy
- * holds what one operation leaves behind: the device's state, the outbox of the operation, and its journal (who asked, and
- * what the reply is). Storing `current` commits all of that in one step:
+ * Per device: a word `current` that says which of two copies is the committed one, the two copies, and the
+ * bulk area. A copy holds what one operation leaves behind: the device's state, the outbox of the operation,
+ * and its journal (who asked, and what the reply is). Storing `current` commits all of that in one step:
  *
  *     region_begin()    spare = committed state
  *     ... the model works on the spare ...
  *     region_commit()   current ^= 1
  *     effects, reply    done by the caller, before the next operation on this device begins
  *
- * If the emulator dies before the commit, the operation did not happen. If it dies after it, its successor finds the journal
- * and the outbox and does effects and reply again, which is harmless because effects are idempotent
- * and the reply is the same.
+ * If the emulator dies before the commit, the operation did not happen. If it dies after it, its successor
+ * finds the journal and the outbox and does effects and reply again, which is harmless because effects are
+ * idempotent and the reply is the same.
  *
  * Threads: operations on one device are serialised by the caller; devices are independent.
  * The contents are untrusted on both sides: `current` is masked, every field is checked where it is used.
@@ -63,11 +63,13 @@ int region_layout(const struct machine *m, struct region_layout *layout);
 void region_init(const struct machine *m, const struct region_layout *layout, void *region);
 
 uint32_t region_current(const struct region_layout *layout, void *region, uint32_t device);
-struct region_copy *region_copy_of(const struct region_layout *layout, void *region, uint32_t device, uint32_t which);
+struct region_copy *region_copy_of(const struct region_layout *layout, void *region, uint32_t device,
+				   uint32_t which);
 void *region_state_of(const struct region_layout *layout, void *region, uint32_t device, uint32_t which);
 void *region_bulk_of(const struct region_layout *layout, void *region, uint32_t device);
 
-/* Makes the spare's state equal to the committed one, clears its outbox and journal, and returns which copy is the spare. */
+/* Makes the spare's state equal to the committed one, clears its outbox and journal, and returns which copy
+ * is the spare. */
 uint32_t region_begin(const struct region_layout *layout, void *region, uint32_t device);
 
 /* Makes copy `which`, as returned by region_begin(), the committed one. */

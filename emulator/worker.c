@@ -50,8 +50,8 @@ static bool claim(void *context, uint32_t seq)
 	struct worker *w = context;
 	uint32_t open = CLAIM(seq, CLAIM_OPEN);
 
-	return __atomic_compare_exchange_n(&w->reply->claim, &open, CLAIM(seq, CLAIM_COMMITTED), false, __ATOMIC_SEQ_CST,
-					   __ATOMIC_SEQ_CST);
+	return __atomic_compare_exchange_n(&w->reply->claim, &open, CLAIM(seq, CLAIM_COMMITTED), false,
+					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 /* Opens the claim on a request, unless dvmm has completed it by force already. */
@@ -60,8 +60,8 @@ static bool open_claim(struct worker *w, uint32_t seq)
 	uint32_t before = __atomic_load_n(&w->reply->claim, __ATOMIC_SEQ_CST);
 
 	return before != CLAIM(seq, CLAIM_CANCELLED) &&
-	       __atomic_compare_exchange_n(&w->reply->claim, &before, CLAIM(seq, CLAIM_OPEN), false, __ATOMIC_SEQ_CST,
-					   __ATOMIC_SEQ_CST);
+	       __atomic_compare_exchange_n(&w->reply->claim, &before, CLAIM(seq, CLAIM_OPEN), false,
+					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 static void serve(struct worker *w, uint32_t seq)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The terminal is set by ioctl() and not by tcsetattr(), which makes more system calls than the one that our filter allows, and
- * others with each version of the C library. So the kernel's struct termios, whose header excludes <termios.h>.
+ * The terminal is set by ioctl() and not by tcsetattr(), which makes more system calls than the one that our
+ * filter allows, and others with each version of the C library. So the kernel's struct termios, whose header
+ * excludes <termios.h>.
  */
 #include "vmm/console.h"
 
@@ -22,8 +23,8 @@ static struct {
 	pthread_mutex_t lock;
 	const uint8_t *ring; /* the emulator writes it while we read: bytes, nothing else */
 	uint32_t bytes;
-	uint64_t tail; /* bytes written to standard output so far */
-	bool broken;   /* nobody reads standard output any more */
+	uint64_t tail;         /* bytes written to standard output so far */
+	bool broken;           /* nobody reads standard output any more */
 	atomic_bool abandoned; /* dvmm wants to end: nobody waits for the reader any more */
 } console = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -37,7 +38,8 @@ void console_init(const uint8_t *ring, uint32_t bytes)
 	console.bytes = bytes;
 }
 
-/* All of it, whatever kind of file it is; a reader that does not read is waited for until console_abandon(). */
+/* All of it, whatever kind of file it is; a reader that does not read is waited for until console_abandon().
+ */
 static bool write_all(const uint8_t *p, size_t len)
 {
 	struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
@@ -48,7 +50,8 @@ static bool write_all(const uint8_t *p, size_t len)
 		if (n > 0) {
 			p += n;
 			len -= (size_t)n;
-		} else if (n < 0 && ((errno != EINTR && errno != EAGAIN) || atomic_load(&console.abandoned))) {
+		} else if (n < 0 &&
+			   ((errno != EINTR && errno != EAGAIN) || atomic_load(&console.abandoned))) {
 			return false;
 		} else if (n < 0 && errno == EAGAIN) {
 			poll(&out, 1, -1);
@@ -57,7 +60,10 @@ static bool write_all(const uint8_t *p, size_t len)
 	return true;
 }
 
-void console_abandon(void) { atomic_store(&console.abandoned, true); }
+void console_abandon(void)
+{
+	atomic_store(&console.abandoned, true);
+}
 
 int console_output(uint64_t head)
 {
@@ -101,7 +107,7 @@ void console_terminal_raw(void)
 {
 	static const int fatal[] = {
 		SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,    SIGTRAP, SIGABRT, SIGQUIT, /* with a core */
-		SIGXCPU, SIGALRM, SIGPROF, SIGVTALRM, SIGUSR2, SIGIO,	 SIGPWR,
+		SIGXCPU, SIGALRM, SIGPROF, SIGVTALRM, SIGUSR2, SIGIO,   SIGPWR,
 	};
 	struct termios *raw = &terminal_raw;
 
@@ -133,7 +139,8 @@ void console_terminal_suspend(void)
 	sigemptyset(&stop);
 	sigaddset(&stop, SIGTSTP);
 	console_terminal_restore();
-	/* Not SIGSTOP: where nobody could continue us (an orphaned process group), the kernel ignores this one. */
+	/* Not SIGSTOP: where nobody could continue us (an orphaned process group), the kernel ignores this
+	 * one. */
 	raise(SIGTSTP);
 	pthread_sigmask(SIG_UNBLOCK, &stop, NULL); /* here we are stopped */
 	pthread_sigmask(SIG_BLOCK, &stop, NULL);
@@ -173,7 +180,8 @@ bool console_input_wanted(const struct console_input *in)
 void console_input_read(struct console_input *in)
 {
 	uint8_t bytes[CONSOLE_INPUT_BYTES];
-	/* What is typed while the guest takes nothing is dropped, as a real line would, but Ctrl-A X must get through. */
+	/* What is typed while the guest takes nothing is dropped, as a real line would, but Ctrl-A X must get
+	 * through. */
 	size_t room = terminal_changed ? sizeof(bytes) : CONSOLE_INPUT_BYTES - in->count;
 	ssize_t n = read(STDIN_FILENO, bytes, room);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the guest's CPUID says: all that KVM can do, with what is particular to each vCPU (its APIC id) and to the
- * topology (one package, vCPUs as its cores, one thread each) put in. SDM vol. 2, CPUID; APM vol. 3, appendix E.
+ * What the guest's CPUID says: all that KVM can do, with what is particular to each vCPU (its APIC id) and to
+ * the topology (one package, vCPUs as its cores, one thread each) put in. SDM vol. 2, CPUID; APM vol. 3,
+ * appendix E.
  *
- * Not offered: VMX and SVM. KVM obeys, so the part of the host's kernel that would run a guest's guests, by far the
- * largest that a guest can reach, is out of its reach.
+ * Not offered: VMX and SVM. KVM obeys, so the part of the host's kernel that would run a guest's guests, by
+ * far the largest that a guest can reach, is out of its reach.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,15 +16,18 @@
 
 #define MAX_ENTRIES 256
 
-#define ECX1_VMX (1u << 5)
+#define ECX1_VMX          (1u << 5)
 #define ECX1_TSC_DEADLINE (1u << 24)
-#define ECX1_HYPERVISOR (1u << 31)
-#define EDX1_HTT (1u << 28)
+#define ECX1_HYPERVISOR   (1u << 31)
+#define EDX1_HTT          (1u << 28)
 #define ECX8_1_CMP_LEGACY (1u << 1)
-#define ECX8_1_SVM (1u << 2)
+#define ECX8_1_SVM        (1u << 2)
 
 /* Bits of an APIC id that hold the core's number. */
-static uint32_t core_bits(uint32_t cores) { return cores > 1 ? 32 - (uint32_t)__builtin_clz(cores - 1) : 0; }
+static uint32_t core_bits(uint32_t cores)
+{
+	return cores > 1 ? 32 - (uint32_t)__builtin_clz(cores - 1) : 0;
+}
 
 /* Leaves 0xb and 0x1f: level 0 threads, level 1 cores. */
 static void set_extended_topology(struct kvm_cpuid_entry2 *e, uint32_t id, uint32_t cores)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The life of emulators: which descriptors they get, at which numbers; waiting until the first one says that it is in its
- * sandbox; one that stands by, and takes over when the active one has died.
+ * The life of emulators: which descriptors they get, at which numbers; waiting until the first one says that
+ * it is in its sandbox; one that stands by, and takes over when the active one has died.
  *
- * Numbers: the four memory files, then all eventfds in one run (so that a filter can name them by a range), then the
- * backing files. Nothing else reaches the child.
+ * Numbers: the four memory files, then all eventfds in one run (so that a filter can name them by a range),
+ * then the backing files. Nothing else reaches the child.
  */
 #include <errno.h>
 #include <limits.h>
@@ -30,7 +30,10 @@ struct descriptors {
 	int next; /* number that the next device descriptor gets */
 };
 
-static void pass(struct descriptors *d, int from, int to) { d->fd[d->count++] = (struct sandbox_descriptor){from, to}; }
+static void pass(struct descriptors *d, int from, int to)
+{
+	d->fd[d->count++] = (struct sandbox_descriptor){from, to};
+}
 
 /* Gives *fd, if there is one, the next number in the emulator and writes that number into *theirs. */
 static void pass_next(struct descriptors *d, int fd, int32_t *theirs)
@@ -59,7 +62,8 @@ static void assign_descriptors(struct vm *vm, struct descriptors *d, struct mach
 		pass_next(d, vm->machine.device[i].file_fd, &theirs->device[i].file_fd);
 }
 
-/* The executable: what the operator named, else beside ourselves (a build tree), else where it was installed. */
+/* The executable: what the operator named, else beside ourselves (a build tree), else where it was installed.
+ */
 static const char *find_emulator(const struct options *o, char path[PATH_MAX])
 {
 	ssize_t n;
@@ -90,13 +94,16 @@ static int check_emulator_option(const char *path, struct failure *f)
 	struct stat st;
 
 	if (stat(path, &st) < 0)
-		return fail_with(f, EXIT_USAGE, "--emulator %.200s: cannot be opened: %s", path, strerror(errno));
+		return fail_with(f, EXIT_USAGE, "--emulator %.200s: cannot be opened: %s", path,
+				 strerror(errno));
 	if (!S_ISREG(st.st_mode) || access(path, X_OK) < 0)
-		return fail_with(f, EXIT_USAGE, "--emulator %.200s: not an executable file; leave the option out", path);
+		return fail_with(f, EXIT_USAGE,
+				 "--emulator %.200s: not an executable file; leave the option out", path);
 	return 0;
 }
 
-int emulator_describe(struct vm *vm, struct sandbox_spawn *spec, struct sandbox_descriptor *list, struct failure *f)
+int emulator_describe(struct vm *vm, struct sandbox_spawn *spec, struct sandbox_descriptor *list,
+		      struct failure *f)
 {
 	static char path[PATH_MAX];
 	struct descriptors d;
@@ -105,7 +112,8 @@ int emulator_describe(struct vm *vm, struct sandbox_spawn *spec, struct sandbox_
 		return -1;
 	assign_descriptors(vm, &d, vm->requests.at);
 	memcpy(list, d.fd, d.count * sizeof(d.fd[0]));
-	*spec = (struct sandbox_spawn){.path = find_emulator(vm->options, path), .descriptors = list, .count = d.count};
+	*spec = (struct sandbox_spawn){
+		.path = find_emulator(vm->options, path), .descriptors = list, .count = d.count};
 	return 0;
 }
 
@@ -148,15 +156,17 @@ static bool end_is_pending(void)
 {
 	sigset_t pending;
 
-	return sigpending(&pending) == 0 && (sigismember(&pending, SIGTERM) > 0 || sigismember(&pending, SIGINT) > 0 ||
-					     sigismember(&pending, SIGHUP) > 0);
+	return sigpending(&pending) == 0 &&
+	       (sigismember(&pending, SIGTERM) > 0 || sigismember(&pending, SIGINT) > 0 ||
+		sigismember(&pending, SIGHUP) > 0);
 }
 
 static int start_failed(struct vm *vm, const struct spawner_message *m, struct failure *f)
 {
 	if (m->event == SPAWNER_FAILED)
 		return fail_with(f, EXIT_HOST, "%.200s: %.230s", emulator_name(vm), m->error);
-	return fail_with(f, EXIT_HOST, "%.200s: ended while it was setting up its sandbox; see dvmm --check-host",
+	return fail_with(f, EXIT_HOST,
+			 "%.200s: ended while it was setting up its sandbox; see dvmm --check-host",
 			 emulator_name(vm));
 }
 
@@ -178,27 +188,32 @@ int emulator_wait_ready(struct vm *vm, struct failure *f)
 		if (err == 0)
 			vm->active.pidfd = m.pidfd;
 		if (end_is_pending())
-			return fail_with(f, EXIT_GUEST_ENDED, "stopped by a signal before the guest has started");
+			return fail_with(f, EXIT_GUEST_ENDED,
+					 "stopped by a signal before the guest has started");
 		if (monotonic_ns() > end)
-			return fail_with(f, EXIT_HOST, "%.200s: not ready within 10 s; is it a dvmm-emulator?",
+			return fail_with(f, EXIT_HOST,
+					 "%.200s: not ready within 10 s; is it a dvmm-emulator?",
 					 emulator_name(vm));
 		if (err)
 			futex_wait(&s->state, state, &step);
 	}
 	if (state != EMULATOR_READY)
-		return fail_with(f, EXIT_HOST, "%.200s: %.*s", emulator_name(vm), (int)sizeof(s->message) - 1, s->message);
+		return fail_with(f, EXIT_HOST, "%.200s: %.*s", emulator_name(vm), (int)sizeof(s->message) - 1,
+				 s->message);
 	activate(vm, &vm->active);
 	return 0;
 }
 
 /* --- While the guest runs ---------------------------------------------------------------------- */
 
-#define STANDBY_DELAY_NS 100000000ull  /* a guest that ends at once needs none */
+#define STANDBY_DELAY_NS     100000000ull /* a guest that ends at once needs none */
 #define TAKEOVER_PATIENCE_NS 2000000000ull
-#define END_PATIENCE_MS 100
-#define RETRY_NS 100000000ull /* after a standby that could not be started; twice that after the next one, and so on */
+#define END_PATIENCE_MS      100
+#define RETRY_NS                                                                                             \
+	100000000ull /* after a standby that could not be started; twice that after the next one, and so on  \
+		      */
 #define RETRY_DOUBLINGS 7
-#define RETRY_DEAD_NS 200000000ull /* at most, while there is no active one */
+#define RETRY_DEAD_NS   200000000ull /* at most, while there is no active one */
 
 static const char *how_it_ended(int status, char text[80])
 {
@@ -208,7 +223,8 @@ static const char *how_it_ended(int status, char text[80])
 		snprintf(text, 80, "it has ended with status %d", WEXITSTATUS(status));
 	else
 		snprintf(text, 80, "it was killed by signal %d (%s)", WTERMSIG(status),
-			 WTERMSIG(status) == SIGSYS ? "it tried a forbidden system call" : strsignal(WTERMSIG(status)));
+			 WTERMSIG(status) == SIGSYS ? "it tried a forbidden system call"
+						    : strsignal(WTERMSIG(status)));
 	return text;
 }
 
@@ -238,7 +254,8 @@ static void standby_ended(struct vm *vm)
 		return;
 	}
 	if (status_of(vm, &vm->standby) == EMULATOR_FAILED)
-		log_warn("dvmm-emulator %u: %.*s", vm->standby.incarnation, (int)sizeof(s->message) - 1, s->message);
+		log_warn("dvmm-emulator %u: %.*s", vm->standby.incarnation, (int)sizeof(s->message) - 1,
+			 s->message);
 	standby_failed(vm);
 }
 
@@ -253,8 +270,8 @@ static void handle_message(struct vm *vm, const struct spawner_message *m)
 		log_warn("dvmm-emulator %u: %s", m->incarnation, m->error);
 		standby_failed(vm);
 	} else if (m->event == SPAWNER_ENDED) {
-		log_message(vm_stopping(vm) || !vm->policy.restarts ? LOG_DEBUG : LOG_WARN, "dvmm-emulator %u: %s", m->incarnation,
-			    how_it_ended(m->status, text));
+		log_message(vm_stopping(vm) || !vm->policy.restarts ? LOG_DEBUG : LOG_WARN,
+			    "dvmm-emulator %u: %s", m->incarnation, how_it_ended(m->status, text));
 		if (m->incarnation == standby->incarnation)
 			standby_ended(vm);
 		if (m->incarnation == vm->active.incarnation && !vm->active.dead)
@@ -282,10 +299,11 @@ void emulator_died(struct vm *vm)
 }
 
 /*
- * What was under way is begun again, but its time goes on: what others do must not let it take longer than N quanta. The
- * death goes to the account of the requests that a worker had begun and not finished, which their claims say: what nobody had
- * looked at, or what had been committed, has killed nobody. If it was the watchdog who killed, it did so because of one slot;
- * only that one is to blame, and gets its time anew (--on-stall restart). A claim of 0 says that the successor has not begun it.
+ * What was under way is begun again, but its time goes on: what others do must not let it take longer than N
+ * quanta. The death goes to the account of the requests that a worker had begun and not finished, which their
+ * claims say: what nobody had looked at, or what had been committed, has killed nobody. If it was the
+ * watchdog who killed, it did so because of one slot; only that one is to blame, and gets its time anew
+ * (--on-stall restart). A claim of 0 says that the successor has not begun it.
  */
 static void account_death(struct vm *vm)
 {
@@ -296,7 +314,8 @@ static void account_death(struct vm *vm)
 		if (seq == __atomic_load_n(&mailbox_reply(vm->replies.at, i)->seq, __ATOMIC_ACQUIRE))
 			continue;
 		if (atomic_load(&w->forced_seq) == seq) {
-			w->forced_ns = monotonic_ns(); /* the successor has a quantum of its own to acknowledge it */
+			w->forced_ns =
+				monotonic_ns(); /* the successor has a quantum of its own to acknowledge it */
 			continue;
 		}
 		if (vm->active.killed_for == i + 1)
@@ -336,8 +355,8 @@ static void take_over(struct vm *vm)
 	activate(vm, &vm->active);
 	wake_sleepers(vm);
 	atomic_fetch_add(&vm->counted.restarts, 1);
-	log_warn("dvmm-emulator %u has taken over from %u, %llu us after its end", vm->active.incarnation, before,
-		 (unsigned long long)(monotonic_ns() - died_ns) / 1000);
+	log_warn("dvmm-emulator %u has taken over from %u, %llu us after its end", vm->active.incarnation,
+		 before, (unsigned long long)(monotonic_ns() - died_ns) / 1000);
 }
 
 /* The active emulator is dead. */
@@ -349,11 +368,14 @@ static int tend_death(struct vm *vm)
 		;
 	else if (!watchdog_restart_allowed(&vm->policy, &vm->restarts, monotonic_ns())) {
 		if (vm->policy.restarts)
-			vm_stop(vm, EXIT_EMULATOR_LOST, "dvmm-emulator is lost: it died more than %u times in %llu s",
-				vm->policy.restarts, (unsigned long long)(vm->policy.restart_window_ns / 1000000000));
+			vm_stop(vm, EXIT_EMULATOR_LOST,
+				"dvmm-emulator is lost: it died more than %u times in %llu s",
+				vm->policy.restarts,
+				(unsigned long long)(vm->policy.restart_window_ns / 1000000000));
 		else if (monotonic_ns() - vm->active.died_ns > TAKEOVER_PATIENCE_NS)
 			vm_stop(vm, EXIT_EMULATOR_LOST, "dvmm-emulator is lost");
-		return 100; /* without restarts the spawner's message, which says how it ended, ends the machine */
+		return 100; /* without restarts the spawner's message, which says how it ended, ends the
+			       machine */
 	}
 	vm->active.asked_ns = 0;
 	if (standby->incarnation && standby->pidfd >= 0 && status_of(vm, standby) == EMULATOR_READY)
@@ -398,11 +420,13 @@ void emulator_stop_all(struct vm *vm)
 
 	if (vm->spawner.socket < 0)
 		return;
-	/* Not through the spawner alone: it may be stopped, and then outlive our patience. Closed descriptors are nobody's. */
+	/* Not through the spawner alone: it may be stopped, and then outlive our patience. Closed descriptors
+	 * are nobody's. */
 	for (int i = 0; i < 2; i++)
 		if (pidfds[i] >= 0)
 			syscall(SYS_pidfd_send_signal, pidfds[i], SIGKILL, NULL, 0);
 	spawner_stop(&vm->spawner);
 	for (int i = 0; i < 2; i++)
-		poll(&(struct pollfd){.fd = pidfds[i], .events = POLLIN}, 1, pidfds[i] >= 0 ? END_PATIENCE_MS : 0);
+		poll(&(struct pollfd){.fd = pidfds[i], .events = POLLIN}, 1,
+		     pidfds[i] >= 0 ? END_PATIENCE_MS : 0);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How a function of the privileged process says why it could not do its work: the exit status that dvmm should end with and one
- * line that names the file or option, the cause and the way out. Whoever meets the failure writes it; main() prints it.
+ * How a function of the privileged process says why it could not do its work: the exit status that dvmm
+ * should end with and one line that names the file or option, the cause and the way out. Whoever meets the
+ * failure writes it; main() prints it.
  */
 #ifndef DVMM_VMM_FAILURE_H
 #define DVMM_VMM_FAILURE_H

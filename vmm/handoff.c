@@ -34,7 +34,10 @@ const char *handoff_check(const struct request *req, const struct reply *reply, 
 }
 
 /* In-process, "publishing" is a copy into our own reply. */
-static void publish_locally(void *context, const struct reply *reply) { ((struct handoff *)context)->local_reply = *reply; }
+static void publish_locally(void *context, const struct reply *reply)
+{
+	((struct handoff *)context)->local_reply = *reply;
+}
 
 void handoff_send(struct handoff *h)
 {
@@ -42,10 +45,13 @@ void handoff_send(struct handoff *h)
 
 	if (h->core) {
 		h->request->seq = h->seq;
-		core_request(h->core, &(struct core_client){.slot = h->slot, .context = h, .publish = publish_locally}, h->request);
+		core_request(h->core,
+			     &(struct core_client){.slot = h->slot, .context = h, .publish = publish_locally},
+			     h->request);
 		return;
 	}
-	/* Numbers come again after 2^32 requests; what an old one says must not be taken for word of the new one. */
+	/* Numbers come again after 2^32 requests; what an old one says must not be taken for word of the new
+	 * one. */
 	h->request->cancelled = before;
 	atomic_store_explicit(&h->watch->forced_seq, before, memory_order_relaxed);
 	atomic_store_explicit(&h->watch->began_ns, monotonic_ns(), memory_order_relaxed);
@@ -54,11 +60,13 @@ void handoff_send(struct handoff *h)
 		futex_wake(&h->request->seq);
 }
 
-/* The watchdog has decided, or the worker says that it has: then there is no reply, only an acknowledgement. */
+/* The watchdog has decided, or the worker says that it has: then there is no reply, only an acknowledgement.
+ */
 static bool completed_by_force(struct handoff *h)
 {
-	return h->watch && (atomic_load_explicit(&h->watch->forced_seq, memory_order_acquire) == h->seq ||
-			    __atomic_load_n(&h->reply->claim, __ATOMIC_ACQUIRE) == CLAIM(h->seq, CLAIM_CANCELLED));
+	return h->watch &&
+	       (atomic_load_explicit(&h->watch->forced_seq, memory_order_acquire) == h->seq ||
+		__atomic_load_n(&h->reply->claim, __ATOMIC_ACQUIRE) == CLAIM(h->seq, CLAIM_CANCELLED));
 }
 
 bool handoff_busy(struct handoff *h)
@@ -87,7 +95,8 @@ static int take_reply(struct handoff *h, struct reply *reply)
 	reply->seq = h->seq;
 	reply->sleeping = 0;
 	memcpy((uint8_t *)reply + what, (const uint8_t *)h->reply + what, sizeof(*reply) - what);
-	/* The compiler knows that both are equal now, and might look at the shared one again; not behind this. */
+	/* The compiler knows that both are equal now, and might look at the shared one again; not behind
+	 * this. */
 	__asm__ volatile("" : : "r"(reply) : "memory");
 	wrong = handoff_check(h->request, reply, h->vm->machine.devices);
 	if (!wrong)
@@ -98,8 +107,9 @@ static int take_reply(struct handoff *h, struct reply *reply)
 
 static int bad_sequence(struct handoff *h, uint32_t seen)
 {
-	vm_stop(h->vm, EXIT_EMULATOR_LOST, "dvmm-emulator answered nonsense on slot %u: sequence %u instead of %u",
-		h->slot, seen, h->seq);
+	vm_stop(h->vm, EXIT_EMULATOR_LOST,
+		"dvmm-emulator answered nonsense on slot %u: sequence %u instead of %u", h->slot, seen,
+		h->seq);
 	return -EPROTO;
 }
 
@@ -112,7 +122,8 @@ static void sleep_for_reply(struct handoff *h, uint32_t before, const struct tim
 	__atomic_store_n(&h->request->sleeping, 0, __ATOMIC_RELAXED);
 }
 
-/* The slot is free again when the worker, or its successor, has acknowledged a request that was completed by force. */
+/* The slot is free again when the worker, or its successor, has acknowledged a request that was completed by
+ * force. */
 static int wait_until_free(struct handoff *h)
 {
 	while (handoff_busy(h)) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * /dev/kvm, and the parts of the machine that the kernel holds: memory slots, interrupt controllers and timer,
- * the eventfds that raise interrupt lines (irqfd) and those that the guest's doorbells ring (ioeventfd).
+ * /dev/kvm, and the parts of the machine that the kernel holds: memory slots, interrupt controllers and
+ * timer, the eventfds that raise interrupt lines (irqfd) and those that the guest's doorbells ring
+ * (ioeventfd).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,16 +17,20 @@ static const struct {
 	int cap;
 	const char *name;
 } needed[] = {
-	{KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"}, {KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},
-	{KVM_CAP_PIT2, "KVM_CAP_PIT2"},               {KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},
-	{KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},     {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"},
+	{KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
+	{KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},
+	{KVM_CAP_PIT2, "KVM_CAP_PIT2"},
+	{KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},
+	{KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
+	{KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"},
 };
 
 static int open_error(struct failure *f)
 {
 	if (errno == ENOENT)
-		return fail_with(f, EXIT_HOST, "/dev/kvm: not there; load kvm_intel or kvm_amd, or enable "
-					  "virtualisation in the firmware");
+		return fail_with(f, EXIT_HOST,
+				 "/dev/kvm: not there; load kvm_intel or kvm_amd, or enable "
+				 "virtualisation in the firmware");
 	if (errno == EACCES || errno == EPERM)
 		return fail_with(f, EXIT_HOST, "/dev/kvm: permission denied; add yourself to the group kvm");
 	return fail_with(f, EXIT_HOST, "/dev/kvm: %s; see dvmm --check-host", strerror(errno));
@@ -40,13 +45,16 @@ int kvm_open(struct vm *vm, struct failure *f)
 		return open_error(f);
 	version = ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0);
 	if (version != KVM_API_VERSION)
-		return fail_with(f, EXIT_HOST, "/dev/kvm: speaks version %d; dvmm needs %d", version, KVM_API_VERSION);
+		return fail_with(f, EXIT_HOST, "/dev/kvm: speaks version %d; dvmm needs %d", version,
+				 KVM_API_VERSION);
 	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
 		if (ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, needed[i].cap) <= 0)
-			return fail_with(f, EXIT_HOST, "/dev/kvm: lacks %s; see dvmm --check-host", needed[i].name);
+			return fail_with(f, EXIT_HOST, "/dev/kvm: lacks %s; see dvmm --check-host",
+					 needed[i].name);
 	max = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 	if (max > 0 && vm->machine.vcpus > (uint32_t)max)
-		return fail_with(f, EXIT_HOST, "--cpus %u: this host's KVM has at most %d", vm->machine.vcpus, max);
+		return fail_with(f, EXIT_HOST, "--cpus %u: this host's KVM has at most %d", vm->machine.vcpus,
+				 max);
 	return 0;
 }
 
@@ -74,7 +82,8 @@ static int add_memory(struct vm *vm, struct failure *f)
 
 static int add_irqchip(struct vm *vm, struct failure *f)
 {
-	/* PIT_SPEAKER_DUMMY: the kernel answers port 0x61 too, which kernels use to calibrate with the PIT. */
+	/* PIT_SPEAKER_DUMMY: the kernel answers port 0x61 too, which kernels use to calibrate with the PIT.
+	 */
 	struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
 	uint64_t identity = KVM_IDENTITY_MAP;
 
@@ -109,10 +118,11 @@ static int connect_device(struct vm *vm, const struct machine_device *d, struct 
 }
 
 /*
- * Has the kernel destroy the VM behind our back. That takes 8 to 25 ms of waiting for SRCU grace periods (interrupt controllers,
- * timer and doorbells are unhooked one by one), and otherwise our exit would wait for them. The last reference to the
- * VM is left to a ring that is never used: the kernel lets go of a ring's files from a work queue, after we are gone.
- * Guest memory does not wait: it goes with our mappings. Without io_uring the only difference is a slower exit.
+ * Has the kernel destroy the VM behind our back. That takes 8 to 25 ms of waiting for SRCU grace periods
+ * (interrupt controllers, timer and doorbells are unhooked one by one), and otherwise our exit would wait for
+ * them. The last reference to the VM is left to a ring that is never used: the kernel lets go of a ring's
+ * files from a work queue, after we are gone. Guest memory does not wait: it goes with our mappings. Without
+ * io_uring the only difference is a slower exit.
  */
 static void defer_destruction(struct vm *vm)
 {
@@ -129,7 +139,8 @@ int kvm_create_machine(struct vm *vm, struct failure *f)
 	if (vm->vm_fd < 0)
 		return kvm_fail(f, "cannot create a VM");
 	defer_destruction(vm);
-	/* Memory first: once interrupts are routed, a new memory slot has to wait for an SRCU grace period (6 ms). */
+	/* Memory first: once interrupts are routed, a new memory slot has to wait for an SRCU grace period (6
+	 * ms). */
 	if (add_memory(vm, f) || add_irqchip(vm, f))
 		return -1;
 	for (uint32_t i = 0; i < vm->machine.devices; i++)

@@ -13,7 +13,10 @@
 static const char *const names[] = {"error", "warn", "info", "debug"};
 static enum log_level shown = LOG_WARN;
 
-void log_set_level(enum log_level level) { shown = level; }
+void log_set_level(enum log_level level)
+{
+	shown = level;
+}
 
 int log_level_parse(const char *name)
 {
@@ -24,9 +27,10 @@ int log_level_parse(const char *name)
 }
 
 /*
- * A guest can cause messages, and nobody need read them: a thread that waited in write() would keep the watchdog's lock, and
- * the machine would obey no signal any more. So a message that standard error does not take now is dropped; an error, the last
- * word, waits a while. A pipe that is ready takes PIPE_BUF bytes, more than a line has; the lock keeps it so.
+ * A guest can cause messages, and nobody need read them: a thread that waited in write() would keep the
+ * watchdog's lock, and the machine would obey no signal any more. So a message that standard error does not
+ * take now is dropped; an error, the last word, waits a while. A pipe that is ready takes PIPE_BUF bytes,
+ * more than a line has; the lock keeps it so.
  */
 static void write_line(enum log_level level, const char *line, size_t bytes)
 {
@@ -34,7 +38,8 @@ static void write_line(enum log_level level, const char *line, size_t bytes)
 	struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
 
 	pthread_mutex_lock(&lock);
-	if (poll(&ready, 1, level == LOG_ERROR ? PATIENCE_MS : 0) == 1 && write(STDERR_FILENO, line, bytes) < 0)
+	if (poll(&ready, 1, level == LOG_ERROR ? PATIENCE_MS : 0) == 1 &&
+	    write(STDERR_FILENO, line, bytes) < 0)
 		ready.revents = 0; /* there is nowhere left to complain to */
 	pthread_mutex_unlock(&lock);
 }
@@ -55,7 +60,8 @@ void log_message(enum log_level level, const char *format, ...)
 	if (more < 0)
 		return;
 	n = n + more < (int)sizeof(line) - 1 ? n + more : (int)sizeof(line) - 2;
-	/* A file's name, or the emulator's words, may hold line feeds and terminal escapes. A message is one line of text. */
+	/* A file's name, or the emulator's words, may hold line feeds and terminal escapes. A message is one
+	 * line of text. */
 	for (int i = 0; i < n; i++)
 		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
 			line[i] = '?';

@@ -16,8 +16,8 @@
 
 #include "vmm/vm.h"
 
-#define SECTOR 512u
-#define LOCK_TRIES 20
+#define SECTOR        512u
+#define LOCK_TRIES    20
 #define LOCK_PAUSE_US 10000
 
 /* Interrupt lines for virtio: first those that no ISA device has ever had. */
@@ -33,7 +33,8 @@ static const struct machine_device pc_devices[] = {
 	{.type = DEVICE_DEBUG_EXIT, .base = DEBUG_EXIT_PORT, .size = 4, .irq = NO_IRQ},
 };
 
-_Static_assert(sizeof(pc_devices) / sizeof(pc_devices[0]) + CHAOS_DEVICES + 1 + MACHINE_MAX_DISKS <= MACHINE_MAX_DEVICES,
+_Static_assert(sizeof(pc_devices) / sizeof(pc_devices[0]) + CHAOS_DEVICES + 1 + MACHINE_MAX_DISKS <=
+		       MACHINE_MAX_DEVICES,
 	       "room for all of them at once");
 
 static int new_eventfd(int *fd, int flags, struct failure *f)
@@ -57,8 +58,8 @@ static int add_device(struct machine *m, const struct machine_device *template, 
 	return 0;
 }
 
-static int add_virtio(struct machine *m, uint32_t n, uint32_t type, int file_fd, const struct device_config *config,
-		      struct failure *f)
+static int add_virtio(struct machine *m, uint32_t n, uint32_t type, int file_fd,
+		      const struct device_config *config, struct failure *f)
 {
 	struct machine_device d = {
 		.type = type,
@@ -76,14 +77,17 @@ static int add_virtio(struct machine *m, uint32_t n, uint32_t type, int file_fd,
 static int disk_busy(const struct disk_option *disk, struct failure *f)
 {
 	if (errno == EAGAIN || errno == EACCES)
-		return fail_with(f, EXIT_USAGE, "%.200s: in use, by another process or an earlier --disk; %s", disk->path,
-			    disk->read_only ? "only readers (,ro) may share it" : "attach it once, or only as ,ro");
+		return fail_with(f, EXIT_USAGE, "%.200s: in use, by another process or an earlier --disk; %s",
+				 disk->path,
+				 disk->read_only ? "only readers (,ro) may share it"
+						 : "attach it once, or only as ,ro");
 	return fail_with(f, EXIT_USAGE, "%.200s: cannot be locked: %s", disk->path, strerror(errno));
 }
 
 /*
- * Open-file-description locks: they go with the descriptor into the emulator, and other programs see them. A VM that was
- * killed gives its locks back some milliseconds after its end (see release_disks()), so one try is not enough.
+ * Open-file-description locks: they go with the descriptor into the emulator, and other programs see them. A
+ * VM that was killed gives its locks back some milliseconds after its end (see release_disks()), so one try
+ * is not enough.
  */
 static int lock_disk(int fd, const struct disk_option *disk, struct failure *f)
 {
@@ -106,12 +110,16 @@ static int disk_size(int fd, const struct disk_option *disk, uint64_t *bytes, st
 	if (S_ISREG(st.st_mode))
 		*bytes = (uint64_t)st.st_size;
 	else if (!S_ISBLK(st.st_mode))
-		return fail_with(f, EXIT_USAGE, "%.200s: not a file or block device; a disk must be one", disk->path);
+		return fail_with(f, EXIT_USAGE, "%.200s: not a file or block device; a disk must be one",
+				 disk->path);
 	else if (ioctl(fd, BLKGETSIZE64, bytes) < 0)
-		return fail_with(f, EXIT_USAGE, "%.200s: its size is unknown: %s", disk->path, strerror(errno));
+		return fail_with(f, EXIT_USAGE, "%.200s: its size is unknown: %s", disk->path,
+				 strerror(errno));
 	if (*bytes == 0 || *bytes % SECTOR)
-		return fail_with(f, EXIT_USAGE, "%.200s: %llu bytes; a raw disk is a multiple of 512: extend it with truncate",
-			    disk->path, (unsigned long long)*bytes);
+		return fail_with(
+			f, EXIT_USAGE,
+			"%.200s: %llu bytes; a raw disk is a multiple of 512: extend it with truncate",
+			disk->path, (unsigned long long)*bytes);
 	return 0;
 }
 
@@ -121,10 +129,11 @@ static int open_disk(const struct disk_option *disk, uint64_t *bytes, struct fai
 	int fd = open(disk->path, (disk->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0 && errno == EISDIR)
-		return fail_with(f, EXIT_USAGE, "%.200s: is a directory; a disk must be a file or block device", disk->path);
+		return fail_with(f, EXIT_USAGE,
+				 "%.200s: is a directory; a disk must be a file or block device", disk->path);
 	if (fd < 0)
 		return fail_with(f, EXIT_USAGE, "%.200s: cannot be opened%s: %s", disk->path,
-			    disk->read_only ? "" : " for writing", strerror(errno));
+				 disk->read_only ? "" : " for writing", strerror(errno));
 	if (disk_size(fd, disk, bytes, f) || lock_disk(fd, disk, f)) {
 		close(fd);
 		return -1;
@@ -146,7 +155,8 @@ static int add_disk(struct machine *m, uint32_t n, const struct disk_option *dis
 	return add_virtio(m, n + 1, DEVICE_VIRTIO_BLK, fd, &config, f);
 }
 
-/* A device for each vCPU, as far as they go: an operation locks its device, and many are to be stuck at once. */
+/* A device for each vCPU, as far as they go: an operation locks its device, and many are to be stuck at once.
+ */
 static int add_chaos(struct machine *m, struct failure *f)
 {
 	for (uint32_t i = 0; i < m->vcpus && i < CHAOS_DEVICES; i++) {

@@ -37,10 +37,11 @@
 #include "vmm/handoff.h"
 #include "vmm/stats.h"
 
-#define SPIN_NS 50000u      /* a spinning side gives up its CPU after this long */
-#define INPUT_WAIT_NS 1000000u /* typed input: how long the main thread waits before it looks around again */
-#define INPUT_REQUESTS 16     /* typed input: requests one after another before it looks around */
-#define KICK_EVERY_MS 2
+#define SPIN_NS       50000u   /* a spinning side gives up its CPU after this long */
+#define INPUT_WAIT_NS 1000000u /* typed input: how long the main thread waits before it looks around again   \
+				*/
+#define INPUT_REQUESTS     16  /* typed input: requests one after another before it looks around */
+#define KICK_EVERY_MS      2
 #define OUTPUT_PATIENCE_NS 500000000u
 
 static struct vm vm;
@@ -48,7 +49,10 @@ static struct vm vm;
 #ifdef DVMM_ASAN
 /* The search for leaks at the end forks and traces, which our own filter does not allow. */
 const char *__asan_default_options(void);
-const char *__asan_default_options(void) { return "detect_leaks=0"; }
+const char *__asan_default_options(void)
+{
+	return "detect_leaks=0";
+}
 #endif
 
 static int open_file(struct boot_file *file, const char *name, struct failure *f)
@@ -56,7 +60,9 @@ static int open_file(struct boot_file *file, const char *name, struct failure *f
 	/* O_NONBLOCK: a FIFO must not make us wait for its other end. */
 	file->name = name;
 	file->fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	return file->fd >= 0 ? 0 : fail_with(f, EXIT_USAGE, "%.200s: cannot be opened: %s", name, strerror(errno));
+	return file->fd >= 0
+		       ? 0
+		       : fail_with(f, EXIT_USAGE, "%.200s: cannot be opened: %s", name, strerror(errno));
 }
 
 static int open_files(struct vm *v, struct boot_files *files, struct failure *f)
@@ -85,7 +91,8 @@ static int choose_placement(struct vm *v, struct failure *f)
 
 	if (err)
 		return fail_with(f, EXIT_HOST, "cannot tell which CPUs are allowed: %s", strerror(-err));
-	if (placement_pin_parse(v->options->pin, &topology, want.vcpus, &want.pin, f->text, sizeof(f->text))) {
+	if (placement_pin_parse(v->options->pin, &topology, want.vcpus, &want.pin, f->text,
+				sizeof(f->text))) {
 		f->status = EXIT_USAGE;
 		return -1;
 	}
@@ -114,7 +121,8 @@ static int open_stats(struct vm *v, struct failure *f)
 		names[i] = device_ops_of(v->machine.device[i].type)->name;
 	err = stats_open(&v->stats, v->options->stats, v->machine.vcpus, names, v->machine.devices);
 	if (err)
-		return fail_with(f, EXIT_USAGE, "--stats %.200s: cannot be written: %s", v->options->stats, strerror(-err));
+		return fail_with(f, EXIT_USAGE, "--stats %.200s: cannot be written: %s", v->options->stats,
+				 strerror(-err));
 	return 0;
 }
 
@@ -127,8 +135,10 @@ static int check_memory_fits(const struct options *o, struct failure *f)
 		return 0;
 	bytes = ((uint64_t)host.totalram + host.totalswap) * host.mem_unit;
 	if (o->mem_bytes > bytes)
-		return fail_with(f, EXIT_USAGE, "--mem: %llu MiB are more than this host has (%llu MiB); give the guest less",
-			    (unsigned long long)o->mem_bytes >> 20, (unsigned long long)bytes >> 20);
+		return fail_with(
+			f, EXIT_USAGE,
+			"--mem: %llu MiB are more than this host has (%llu MiB); give the guest less",
+			(unsigned long long)o->mem_bytes >> 20, (unsigned long long)bytes >> 20);
 	return 0;
 }
 
@@ -136,8 +146,10 @@ static int make_shared_memory(struct vm *v, struct failure *f)
 {
 	if (region_layout(&v->machine, &v->layout))
 		return fail_with(f, EXIT_HOST, "the machine has a device without a model");
-	if (shared_memory_create(&v->requests, "dvmm-requests", mailbox_request_bytes(v->machine.vcpus), false, f) ||
-	    shared_memory_create(&v->replies, "dvmm-replies", mailbox_reply_bytes(v->machine.vcpus), true, f) ||
+	if (shared_memory_create(&v->requests, "dvmm-requests", mailbox_request_bytes(v->machine.vcpus),
+				 false, f) ||
+	    shared_memory_create(&v->replies, "dvmm-replies", mailbox_reply_bytes(v->machine.vcpus), true,
+				 f) ||
 	    shared_memory_create(&v->region, "dvmm-state", v->layout.size, true, f) ||
 	    shared_memory_create(&v->ram, "dvmm-memory", v->machine.ram_bytes, true, f))
 		return -1;
@@ -172,8 +184,9 @@ static int prepare(struct vm *v, struct failure *f)
 {
 	struct boot_files files;
 
-	if (check_memory_fits(v->options, f) || open_files(v, &files, f) || machine_build(&v->machine, v->options, f) ||
-	    choose_placement(v, f) || open_stats(v, f) || make_shared_memory(v, f))
+	if (check_memory_fits(v->options, f) || open_files(v, &files, f) ||
+	    machine_build(&v->machine, v->options, f) || choose_placement(v, f) || open_stats(v, f) ||
+	    make_shared_memory(v, f))
 		return -1;
 	/* The spawner is split off before there is a descriptor of KVM that it could inherit. */
 	if (v->options->in_process ? emulator_start_in_process(v, f) : emulator_start(v, f))
@@ -221,8 +234,8 @@ static void send_input(struct typing *t)
 	t->sent = true;
 }
 
-/* Goes on until there is nothing to send, the UART wants nothing, or it takes too long. A guest that makes and takes
- * back room all the time must not keep the main thread here. */
+/* Goes on until there is nothing to send, the UART wants nothing, or it takes too long. A guest that makes
+ * and takes back room all the time must not keep the main thread here. */
 static void type(struct vm *v, struct typing *t)
 {
 	struct reply reply;
@@ -230,8 +243,8 @@ static void type(struct vm *v, struct typing *t)
 
 	for (int i = 0; i < INPUT_REQUESTS; i++) {
 		if (!t->sent) {
-			/* Room that was announced while a request was under way may concern its refusal, so it is
-			 * only taken note of here, when the next one can be sent. */
+			/* Room that was announced while a request was under way may concern its refusal, so
+			 * it is only taken note of here, when the next one can be sent. */
 			if (t->refused && atomic_exchange(&v->console_room, false))
 				t->refused = false;
 			if (t->refused || !t->input.count || handoff_busy(&t->handoff))
@@ -268,7 +281,8 @@ static int open_signals(struct failure *f)
 		sigaddset(&set, by_descriptor[i]);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN); /* too large a file is an error of write() or ftruncate(), told like any other */
+	signal(SIGXFSZ,
+	       SIG_IGN); /* too large a file is an error of write() or ftruncate(), told like any other */
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		fail_with(f, EXIT_HOST, "cannot receive signals by descriptor: %s", strerror(errno));
@@ -276,7 +290,10 @@ static int open_signals(struct failure *f)
 }
 
 /* Of two timeouts as poll() takes them, -1 meaning none. */
-static int sooner(int a, int b) { return a < 0 || (b >= 0 && b < a) ? b : a; }
+static int sooner(int a, int b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
 
 /* The main thread while the guest runs: until somebody has asked for the end. */
 static void watch(struct vm *v, int signal_fd)
@@ -292,13 +309,15 @@ static void watch(struct vm *v, int signal_fd)
 	uint64_t woken;
 
 	handoff_init(&t.handoff, v, v->machine.vcpus);
-	while (!vm_stop_told(v)) { /* and not before: the reason may come from a thread that nobody waits for */
+	while (!vm_stop_told(
+		v)) { /* and not before: the reason may come from a thread that nobody waits for */
 		int timeout_ms = sooner(emulator_tend(v), typing_timeout_ms(v, &t));
 
 		wait[WAIT_EMULATOR].fd = v->active.dead ? -1 : v->active.pidfd;
 		wait[WAIT_INPUT].fd = console_input_wanted(&t.input) ? STDIN_FILENO : -1;
 		if (poll(wait, WAITS, timeout_ms) < 0) {
-			/* What poll() left in `wait` is old: reading standard input because of it could block. */
+			/* What poll() left in `wait` is old: reading standard input because of it could
+			 * block. */
 			if (errno != EINTR)
 				vm_stop(v, EXIT_HOST, "poll: %s", strerror(errno));
 			continue;
@@ -319,8 +338,9 @@ static void watch(struct vm *v, int signal_fd)
 	}
 }
 
-/* Gets every vCPU thread out of the guest, a hand-off or a write. One kick may come at a bad moment, so: until it helps.
- * Who reads our output slowly gets some time for the rest of it; who does not read must not keep us. */
+/* Gets every vCPU thread out of the guest, a hand-off or a write. One kick may come at a bad moment, so:
+ * until it helps. Who reads our output slowly gets some time for the rest of it; who does not read must not
+ * keep us. */
 static void collect_vcpus(struct vm *v)
 {
 	struct pollfd wake = {.fd = v->wake_fd, .events = POLLIN};
@@ -340,8 +360,9 @@ static void collect_vcpus(struct vm *v)
 	}
 }
 
-/* Ends the emulator and gives the disks' locks back now. Left to the kernel, locks go when the last reference to an image goes,
- * which for an io_uring is some time after its process has ended: the next VM would find its disk busy. */
+/* Ends the emulator and gives the disks' locks back now. Left to the kernel, locks go when the last reference
+ * to an image goes, which for an io_uring is some time after its process has ended: the next VM would find
+ * its disk busy. */
 static void release_disks(struct vm *v)
 {
 	const struct flock unlock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
@@ -380,7 +401,8 @@ static int run(struct vm *v, int signal_fd, struct failure *f)
 	int err = filter_build(&filter, FILTER_MAIN, &(struct filter_fds){0});
 
 	if (err)
-		return fail_with(f, EXIT_HOST, "cannot build the main thread's system call filter: %s", strerror(-err));
+		return fail_with(f, EXIT_HOST, "cannot build the main thread's system call filter: %s",
+				 strerror(-err));
 	if (!v->options->in_process && watchdog_start(v, f))
 		return -1;
 	console_terminal_raw();
@@ -392,7 +414,8 @@ static int run(struct vm *v, int signal_fd, struct failure *f)
 			return -1; /* nothing has been lost: exit ends the threads that did start */
 	err = filter_load(&filter);
 	if (err)
-		vm_stop(v, EXIT_HOST, "cannot install the main thread's system call filter: %s", strerror(-err));
+		vm_stop(v, EXIT_HOST, "cannot install the main thread's system call filter: %s",
+			strerror(-err));
 	pthread_mutex_unlock(&v->gate);
 	watch(v, signal_fd);
 	collect_vcpus(v);
@@ -403,11 +426,13 @@ static int run(struct vm *v, int signal_fd, struct failure *f)
 	return v->stop.status;
 }
 
-/* A call that our own filter forbids: a defect of dvmm, or somebody who has taken it over. Say which, and die of it. */
+/* A call that our own filter forbids: a defect of dvmm, or somebody who has taken it over. Say which, and die
+ * of it. */
 static void forbidden_call(int signo, siginfo_t *info, void *context)
 {
 	console_terminal_restore();
-	log_error("system call %d is not allowed to dvmm while a guest runs; please report this", info->si_syscall);
+	log_error("system call %d is not allowed to dvmm while a guest runs; please report this",
+		  info->si_syscall);
 	signal(signo, SIG_DFL);
 	raise(signo);
 }
@@ -419,8 +444,8 @@ static void catch_forbidden_calls(void)
 	sigaction(SIGSYS, &action, NULL);
 }
 
-/* Whoever starts us may have closed some of these. The next file opened, a disk say, would take the number's place and get
- * what is printed. */
+/* Whoever starts us may have closed some of these. The next file opened, a disk say, would take the number's
+ * place and get what is printed. */
 static void open_standard_files(void)
 {
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)

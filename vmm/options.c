@@ -12,43 +12,43 @@
 #include <string.h>
 
 #define MIN_MEM (16ull << 20)
-#define MAX_MEM (1ull << 44) /* what fits the guest-physical addresses we lay out; the host decides earlier */
+#define MAX_MEM (1ull << 44) /* what fits the guest-physical addresses we lay out; the host decides earlier  \
+			      */
 
-const char options_help[] =
-	"Usage: dvmm --kernel FILE [OPTION]...\n"
-	"Runs a guest under KVM; every device model lives in a sandboxed process.\n"
-	"\n"
-	"Guest:\n"
-	"  --kernel FILE          bzImage, or ELF with a PVH entry\n"
-	"  --initrd FILE          initial RAM disk\n"
-	"  --cmdline STR          kernel command line (default: console=ttyS0)\n"
-	"  --mem SIZE[K|M|G]      memory (default 512M; a bare number is MiB)\n"
-	"  --cpus N               virtual CPUs, 1 to 16 (default 1)\n"
-	"  --disk PATH[,ro]       raw file or block device; repeatable\n"
-	"\n"
-	"Emulation:\n"
-	"  --emulation MODE       sandboxed (default) or in-process\n"
-	"  --handoff MODE         auto (default), same-cpu or spin\n"
-	"  --pin auto|none|VCPU:CPU[,...]\n"
-	"                         host CPU of each vCPU (default auto)\n"
-	"  --quantum MS           unit in which operations are timed (default 10)\n"
-	"  --max-quanta N         quanta that an operation may take (default 100)\n"
-	"  --on-stall ACTION      and then: repin (default), restart or kill\n"
-	"  --repin-limit N        vCPUs moved per second at most (default 10)\n"
-	"  --max-restarts N       emulators replaced in a minute at most (default 10)\n"
-	"  --emulator FILE        another dvmm-emulator than the installed one\n"
-	"  --chaos                a device that misbehaves on command; for tests only\n"
-	"\n"
-	"Information:\n"
-	"  --stats FILE           write statistics as JSON when the guest ends\n"
-	"  --log-level LEVEL      error, warn (default), info or debug\n"
-	"  --check-host           say what this host offers and what dvmm does about it\n"
-	"  --version, --help\n"
-	"\n"
-	"On a terminal, Ctrl-A X ends the guest. Exit status: 0 guest powered off or\n"
-	"rebooted, 1 usage or unusable file, 2 the host cannot, 3 guest crashed,\n"
-	"4 emulator lost.\n"
-	"The manual page, dvmm(1), has the details.\n";
+const char options_help[] = "Usage: dvmm --kernel FILE [OPTION]...\n"
+			    "Runs a guest under KVM; every device model lives in a sandboxed process.\n"
+			    "\n"
+			    "Guest:\n"
+			    "  --kernel FILE          bzImage, or ELF with a PVH entry\n"
+			    "  --initrd FILE          initial RAM disk\n"
+			    "  --cmdline STR          kernel command line (default: console=ttyS0)\n"
+			    "  --mem SIZE[K|M|G]      memory (default 512M; a bare number is MiB)\n"
+			    "  --cpus N               virtual CPUs, 1 to 16 (default 1)\n"
+			    "  --disk PATH[,ro]       raw file or block device; repeatable\n"
+			    "\n"
+			    "Emulation:\n"
+			    "  --emulation MODE       sandboxed (default) or in-process\n"
+			    "  --handoff MODE         auto (default), same-cpu or spin\n"
+			    "  --pin auto|none|VCPU:CPU[,...]\n"
+			    "                         host CPU of each vCPU (default auto)\n"
+			    "  --quantum MS           unit in which operations are timed (default 10)\n"
+			    "  --max-quanta N         quanta that an operation may take (default 100)\n"
+			    "  --on-stall ACTION      and then: repin (default), restart or kill\n"
+			    "  --repin-limit N        vCPUs moved per second at most (default 10)\n"
+			    "  --max-restarts N       emulators replaced in a minute at most (default 10)\n"
+			    "  --emulator FILE        another dvmm-emulator than the installed one\n"
+			    "  --chaos                a device that misbehaves on command; for tests only\n"
+			    "\n"
+			    "Information:\n"
+			    "  --stats FILE           write statistics as JSON when the guest ends\n"
+			    "  --log-level LEVEL      error, warn (default), info or debug\n"
+			    "  --check-host           say what this host offers and what dvmm does about it\n"
+			    "  --version, --help\n"
+			    "\n"
+			    "On a terminal, Ctrl-A X ends the guest. Exit status: 0 guest powered off or\n"
+			    "rebooted, 1 usage or unusable file, 2 the host cannot, 3 guest crashed,\n"
+			    "4 emulator lost.\n"
+			    "The manual page, dvmm(1), has the details.\n";
 
 /* A decimal number, nothing else, in [min, max]. */
 static bool parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *n, const char **end)
@@ -64,12 +64,14 @@ static bool parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *n,
 	return !errno && (end || !*stop) && *n >= min && *n <= max;
 }
 
-static int parse_u32(const char *name, const char *s, uint32_t min, uint32_t max, uint32_t *to, struct failure *f)
+static int parse_u32(const char *name, const char *s, uint32_t min, uint32_t max, uint32_t *to,
+		     struct failure *f)
 {
 	uint64_t n;
 
 	if (!parse_number(s, min, max, &n, NULL))
-		return fail_with(f, EXIT_USAGE, "%s %.40s: must be a number from %u to %u", name, s, min, max);
+		return fail_with(f, EXIT_USAGE, "%s %.40s: must be a number from %u to %u", name, s, min,
+				 max);
 	*to = (uint32_t)n;
 	return 0;
 }
@@ -100,9 +102,11 @@ static int set_disk(struct options *o, char *s, struct failure *f)
 	bool read_only = len > 3 && !strcmp(s + len - 3, ",ro");
 
 	if (o->disks == MACHINE_MAX_DISKS)
-		return fail_with(f, EXIT_USAGE, "--disk %.80s: too many; at most %d disks", s, MACHINE_MAX_DISKS);
+		return fail_with(f, EXIT_USAGE, "--disk %.80s: too many; at most %d disks", s,
+				 MACHINE_MAX_DISKS);
 	if (!*s)
-		return fail_with(f, EXIT_USAGE, "--disk: a path is missing; write --disk PATH or --disk PATH,ro");
+		return fail_with(f, EXIT_USAGE,
+				 "--disk: a path is missing; write --disk PATH or --disk PATH,ro");
 	if (read_only)
 		s[len - 3] = '\0';
 	o->disk[o->disks++] = (struct disk_option){.path = s, .read_only = read_only};
@@ -134,7 +138,9 @@ static int set_log_level(struct options *o, char *s, struct failure *f)
 	int level = log_level_parse(s);
 
 	o->log_level = (enum log_level)level;
-	return level >= 0 ? 0 : fail_with(f, EXIT_USAGE, "--log-level %.40s: must be error, warn, info or debug", s);
+	return level >= 0
+		       ? 0
+		       : fail_with(f, EXIT_USAGE, "--log-level %.40s: must be error, warn, info or debug", s);
 }
 
 static int set_cpus(struct options *o, char *s, struct failure *f)
@@ -172,11 +178,11 @@ static int set_on_stall(struct options *o, char *s, struct failure *f)
 }
 
 /* Options whose value is kept as it is. */
-#define STRING_OPTION(member) \
-	static int set_##member(struct options *o, char *s, struct failure *f) \
-	{ \
-		o->member = s; \
-		return *s ? 0 : fail_with(f, EXIT_USAGE, "--" #member ": its value is empty"); \
+#define STRING_OPTION(member)                                                                                \
+	static int set_##member(struct options *o, char *s, struct failure *f)                               \
+	{                                                                                                    \
+		o->member = s;                                                                               \
+		return *s ? 0 : fail_with(f, EXIT_USAGE, "--" #member ": its value is empty");               \
 	}
 STRING_OPTION(kernel)
 STRING_OPTION(initrd)
@@ -196,11 +202,11 @@ static int set_chaos(struct options *o, char *s, struct failure *f)
 }
 
 /* Options that are an action. */
-#define ACTION_OPTION(name, value) \
-	static int set_##name(struct options *o, char *s, struct failure *f) \
-	{ \
-		o->action = value; \
-		return 0; \
+#define ACTION_OPTION(name, value)                                                                           \
+	static int set_##name(struct options *o, char *s, struct failure *f)                                 \
+	{                                                                                                    \
+		o->action = value;                                                                           \
+		return 0;                                                                                    \
 	}
 ACTION_OPTION(help, ACTION_HELP)
 ACTION_OPTION(version, ACTION_VERSION)
@@ -264,7 +270,8 @@ int options_parse(struct options *o, int argc, char **argv, struct failure *f)
 		longopts[i] = (struct option){table[i].name, table[i].has_arg, NULL, 'L'};
 	optind = 0;
 	for (;;) {
-		/* Of "-ab", getopt reports 'a' before it moves on; what it is looking at is what was wrong. */
+		/* Of "-ab", getopt reports 'a' before it moves on; what it is looking at is what was wrong.
+		 */
 		const char *arg = argv[optind ? optind : 1];
 
 		opt = getopt_long(argc, argv, "+:", longopts, &index);
@@ -279,10 +286,14 @@ int options_parse(struct options *o, int argc, char **argv, struct failure *f)
 			return -1;
 	}
 	if (optind < argc)
-		return fail_with(f, EXIT_USAGE, "%.80s: unexpected argument; the kernel is given with --kernel FILE", argv[optind]);
+		return fail_with(f, EXIT_USAGE,
+				 "%.80s: unexpected argument; the kernel is given with --kernel FILE",
+				 argv[optind]);
 	if (o->action == ACTION_RUN && !o->kernel)
 		return fail_with(f, EXIT_USAGE, "--kernel FILE is missing; see dvmm --help");
 	if (o->chaos && o->in_process)
-		return fail_with(f, EXIT_USAGE, "--chaos: would take dvmm itself down with --emulation in-process; leave one out");
+		return fail_with(
+			f, EXIT_USAGE,
+			"--chaos: would take dvmm itself down with --emulation in-process; leave one out");
 	return 0;
 }

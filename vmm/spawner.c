@@ -17,7 +17,7 @@
 #include "emulator/image.h"
 
 #define STOP_PATIENCE_MS 1000
-#define MAX_CHILDREN 4 /* the active one, the standby, and two that are on their way out */
+#define MAX_CHILDREN     4 /* the active one, the standby, and two that are on their way out */
 
 struct spawner {
 	struct vm *vm;
@@ -89,14 +89,15 @@ static void bury(struct spawner *s, struct child *c)
 }
 
 /*
- * A stopped emulator is as good as dead, and only its parent hears of it at once: the watchdog would see a request unanswered, but a
- * guest that waits for its disk makes none. Killed, it is replaced like any other.
+ * A stopped emulator is as good as dead, and only its parent hears of it at once: the watchdog would see a
+ * request unanswered, but a guest that waits for its disk makes none. Killed, it is replaced like any other.
  */
 static void kill_stopped(const struct child *c)
 {
 	siginfo_t info = {0};
 
-	if (c->incarnation && waitid(P_PIDFD, (id_t)c->sandbox.pidfd, &info, WSTOPPED | WNOHANG) == 0 && info.si_pid)
+	if (c->incarnation && waitid(P_PIDFD, (id_t)c->sandbox.pidfd, &info, WSTOPPED | WNOHANG) == 0 &&
+	    info.si_pid)
 		syscall(SYS_pidfd_send_signal, c->sandbox.pidfd, SIGKILL, NULL, 0);
 }
 
@@ -125,8 +126,9 @@ static void serve(struct spawner *s)
 		uint32_t incarnation;
 
 		for (int i = 0; i < MAX_CHILDREN; i++)
-			wait[i + 1] = (struct pollfd){.fd = s->child[i].incarnation ? s->child[i].sandbox.pidfd : -1,
-						      .events = POLLIN};
+			wait[i + 1] = (struct pollfd){
+				.fd = s->child[i].incarnation ? s->child[i].sandbox.pidfd : -1,
+				.events = POLLIN};
 		for (int i = 0; i < MAX_CHILDREN; i++)
 			kill_stopped(&s->child[i]);
 		if (ppoll(wait, MAX_CHILDREN + 1, NULL, &while_waiting) < 0)
@@ -150,9 +152,13 @@ static void stop_children(struct spawner *s)
 			sandbox_stop(&s->child[i].sandbox);
 }
 
-static int compare_numbers(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+static int compare_numbers(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
 
-/* Keeps the descriptors that emulators are started with, the socket, and standard error for messages of sanitizers. */
+/* Keeps the descriptors that emulators are started with, the socket, and standard error for messages of
+ * sanitizers. */
 static void close_all_others(struct spawner *s)
 {
 	int keep[SANDBOX_MAX_DESCRIPTORS + 2];
@@ -216,7 +222,8 @@ int spawner_start(struct vm *vm, struct spawner_handle *handle, struct failure *
 
 int spawner_request(int socket_fd, uint32_t incarnation)
 {
-	return send(socket_fd, &incarnation, sizeof(incarnation), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+	return send(socket_fd, &incarnation, sizeof(incarnation), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno
+												   : 0;
 }
 
 void spawner_stop(struct spawner_handle *handle)
@@ -238,8 +245,10 @@ int spawner_receive(int socket_fd, struct spawner_message *m)
 		struct cmsghdr head;
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control;
-	struct msghdr msg = {
-		.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	struct msghdr msg = {.msg_iov = &data,
+			     .msg_iovlen = 1,
+			     .msg_control = &control,
+			     .msg_controllen = sizeof(control)};
 	ssize_t n = recvmsg(socket_fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
 	if (n < 0)

@@ -2,13 +2,13 @@
 /*
  * The spawner: a small process that starts emulators for as long as dvmm lives.
  *
- * Once a guest runs, dvmm's own threads may neither fork nor exec, and should not; yet an emulator that dies has to be replaced. So
- * before dvmm opens /dev/kvm it splits off this process, which holds what an emulator is started with (memory files,
- * eventfds, disk images) and nothing else, and obeys one kind of message. It is the emulators' parent, kills those that somebody
- * has stopped (SIGSTOP), and ends with dvmm.
+ * Once a guest runs, dvmm's own threads may neither fork nor exec, and should not; yet an emulator that dies
+ * has to be replaced. So before dvmm opens /dev/kvm it splits off this process, which holds what an emulator
+ * is started with (memory files, eventfds, disk images) and nothing else, and obeys one kind of message. It
+ * is the emulators' parent, kills those that somebody has stopped (SIGSTOP), and ends with dvmm.
  *
- * Messages (a sequenced-packet socket): dvmm sends the incarnation number of the emulator to start. The spawner answers with
- * STARTED, which carries a pidfd, or FAILED; later, once, with ENDED.
+ * Messages (a sequenced-packet socket): dvmm sends the incarnation number of the emulator to start. The
+ * spawner answers with STARTED, which carries a pidfd, or FAILED; later, once, with ENDED.
  *
  * Threads: dvmm's main thread only.
  */
@@ -20,17 +20,18 @@
 enum spawner_event { SPAWNER_STARTED = 1, SPAWNER_FAILED, SPAWNER_ENDED };
 
 struct spawner_message {
-	uint32_t event;       /* enum spawner_event */
-	uint32_t incarnation; /* of which emulator */
-	int32_t status;       /* ENDED: as waitpid() gives it */
-	int32_t pidfd;        /* STARTED: valid in the receiver, close-on-exec; otherwise -1 */
+	uint32_t event;                  /* enum spawner_event */
+	uint32_t incarnation;            /* of which emulator */
+	int32_t status;                  /* ENDED: as waitpid() gives it */
+	int32_t pidfd;                   /* STARTED: valid in the receiver, close-on-exec; otherwise -1 */
 	char error[SANDBOX_ERROR_BYTES]; /* FAILED: one line */
 };
 
 /* Splits the process off. vm->requests and so on must exist, /dev/kvm must not be open. */
 int spawner_start(struct vm *vm, struct spawner_handle *handle, struct failure *f);
 
-/* Has it end all emulators and itself, and waits for that: at most a second for a spawner that does not run. */
+/* Has it end all emulators and itself, and waits for that: at most a second for a spawner that does not run.
+ */
 void spawner_stop(struct spawner_handle *handle);
 
 /* Asks for an emulator. -errno if the spawner is gone. */

@@ -253,11 +253,12 @@ static json_t *json_run(const struct stats *s, const struct stats_run *run)
 		json_decref(devices);
 		return NULL;
 	}
-	return json_pack("{s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:o, s:f, s:o, s:o}", "dvmm", PACKAGE_VERSION, "emulation",
-			 json_text(run->emulation), "handoff", json_text(run->handoff), "exit_status",
-			 run->exit_status, "forced", (json_int_t)run->forced, "repins", (json_int_t)run->repins,
-			 "restarts", (json_int_t)run->restarts, "reason", json_text(run->reason), "duration_s",
-			 (double)(now_ns() - s->start_ns) / 1e9, "vcpus", vcpus, "devices", devices);
+	return json_pack("{s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:o, s:f, s:o, s:o}", "dvmm", PACKAGE_VERSION,
+			 "emulation", json_text(run->emulation), "handoff", json_text(run->handoff),
+			 "exit_status", run->exit_status, "forced", (json_int_t)run->forced, "repins",
+			 (json_int_t)run->repins, "restarts", (json_int_t)run->restarts, "reason",
+			 json_text(run->reason), "duration_s", (double)(now_ns() - s->start_ns) / 1e9,
+			 "vcpus", vcpus, "devices", devices);
 }
 
 static int write_all(int fd, const char *text, size_t len)

@@ -2,9 +2,10 @@
 /*
  * A vCPU thread: KVM_RUN -> request -> hand-off -> checked reply -> KVM_RUN.
  *
- * Nothing here looks at what the guest wrote or decides what an address means. An exit is turned into one or more requests (a
- * request holds at most MAILBOX_DATA bytes; only string I/O has more), and the reply's bytes are what
- * the guest reads. What a reply asks of the machine - output, reset, power off - is done before the guest runs on.
+ * Nothing here looks at what the guest wrote or decides what an address means. An exit is turned into one or
+ * more requests (a request holds at most MAILBOX_DATA bytes; only string I/O has more), and the reply's bytes
+ * are what the guest reads. What a reply asks of the machine - output, reset, power off - is done before the
+ * guest runs on.
  */
 #include <errno.h>
 #include <signal.h>
@@ -23,10 +24,11 @@
 
 #define KICK_SIGNAL SIGUSR1
 
-#define MSR_IA32_MISC_ENABLE 0x1a0
+#define MSR_IA32_MISC_ENABLE    0x1a0
 #define MISC_ENABLE_FAST_STRING 1
-#define MSR_MTRR_DEF_TYPE 0x2ff
-#define MTRR_ENABLE_WRITE_BACK ((1u << 11) | 6) /* MTRRs on, default type write-back (SDM vol. 3, 12.11.2.1) */
+#define MSR_MTRR_DEF_TYPE       0x2ff
+#define MTRR_ENABLE_WRITE_BACK                                                                               \
+	((1u << 11) | 6) /* MTRRs on, default type write-back (SDM vol. 3, 12.11.2.1) */
 
 static int vcpu_fail(struct failure *f, uint32_t index, const char *what)
 {
@@ -89,7 +91,8 @@ static bool obey_reply(struct vcpu *vcpu, const struct reply *reply)
 	struct vm *vm = vcpu->vm;
 
 	if (reply->console_head && console_output(reply->console_head)) {
-		vm_stop(vm, EXIT_EMULATOR_LOST, "dvmm-emulator answered nonsense: impossible console position");
+		vm_stop(vm, EXIT_EMULATOR_LOST,
+			"dvmm-emulator answered nonsense: impossible console position");
 		return false;
 	}
 	if (reply->flags & REPLY_CONSOLE_ROOM) {
@@ -114,9 +117,9 @@ static bool obey_reply(struct vcpu *vcpu, const struct reply *reply)
 }
 
 /*
- * The result of an operation that was completed by force, for what remains of the access: reads are all ones, writes are
- * dropped. Then the vCPU goes where the watchdog says, before it enters the guest again, so that nobody can
- * stack stuck vCPUs on one CPU.
+ * The result of an operation that was completed by force, for what remains of the access: reads are all ones,
+ * writes are dropped. Then the vCPU goes where the watchdog says, before it enters the guest again, so that
+ * nobody can stack stuck vCPUs on one CPU.
  */
 static bool synthesise(struct vcpu *vcpu, uint8_t *data, uint32_t bytes, bool write)
 {
@@ -129,7 +132,8 @@ static bool synthesise(struct vcpu *vcpu, uint8_t *data, uint32_t bytes, bool wr
 	return true;
 }
 
-/* One access of the guest: count elements of size bytes at data, all to or from addr. False: do not run on. */
+/* One access of the guest: count elements of size bytes at data, all to or from addr. False: do not run on.
+ */
 static bool emulate_access(struct vcpu *vcpu, struct handoff *h, uint32_t space, uint64_t addr, uint32_t size,
 			   uint32_t count, bool write, uint8_t *data)
 {
@@ -167,7 +171,8 @@ static bool emulate_access(struct vcpu *vcpu, struct handoff *h, uint32_t space,
 }
 
 /* KVM splits an access that crosses a page, so any length up to 8 can come; odd ones go byte by byte. */
-static bool emulate_mmio(struct vcpu *vcpu, struct handoff *h, uint64_t addr, uint32_t len, bool write, uint8_t *data)
+static bool emulate_mmio(struct vcpu *vcpu, struct handoff *h, uint64_t addr, uint32_t len, bool write,
+			 uint8_t *data)
 {
 	if (len == 1 || len == 2 || len == 4 || len == 8)
 		return emulate_access(vcpu, h, BUS_MMIO, addr, len, 1, write, data);
@@ -188,8 +193,9 @@ static void internal_error(struct vcpu *vcpu)
 	    run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)
 		for (int i = 0; i < run->emulation_failure.insn_size && i < 15; i++)
 			snprintf(bytes + 3 * i, 4, " %02x", run->emulation_failure.insn_bytes[i]);
-	vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: KVM cannot go on at rip 0x%llx (internal error %u%s%s)",
-		vcpu->index, regs.rip, run->internal.suberror, *bytes ? ", instruction" : "", bytes);
+	vm_stop(vcpu->vm, EXIT_GUEST_CRASHED,
+		"vCPU %u: KVM cannot go on at rip 0x%llx (internal error %u%s%s)", vcpu->index, regs.rip,
+		run->internal.suberror, *bytes ? ", instruction" : "", bytes);
 }
 
 /* Handles one exit. False: the guest must not be entered again. */
@@ -200,9 +206,11 @@ static bool handle_exit(struct vcpu *vcpu, struct handoff *h)
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
 		return emulate_access(vcpu, h, BUS_PIO, run->io.port, run->io.size, run->io.count,
-				      run->io.direction == KVM_EXIT_IO_OUT, (uint8_t *)run + run->io.data_offset);
+				      run->io.direction == KVM_EXIT_IO_OUT,
+				      (uint8_t *)run + run->io.data_offset);
 	case KVM_EXIT_MMIO:
-		return emulate_mmio(vcpu, h, run->mmio.phys_addr, run->mmio.len, run->mmio.is_write, run->mmio.data);
+		return emulate_mmio(vcpu, h, run->mmio.phys_addr, run->mmio.len, run->mmio.is_write,
+				    run->mmio.data);
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 		return true;
@@ -210,19 +218,23 @@ static bool handle_exit(struct vcpu *vcpu, struct handoff *h)
 		vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: triple fault", vcpu->index);
 		return false;
 	case KVM_EXIT_SYSTEM_EVENT:
-		vm_stop(vcpu->vm, run->system_event.type == KVM_SYSTEM_EVENT_CRASH ? EXIT_GUEST_CRASHED : EXIT_GUEST_ENDED,
-			"vCPU %u: the guest has asked KVM to end (event %u)", vcpu->index, run->system_event.type);
+		vm_stop(vcpu->vm,
+			run->system_event.type == KVM_SYSTEM_EVENT_CRASH ? EXIT_GUEST_CRASHED
+									 : EXIT_GUEST_ENDED,
+			"vCPU %u: the guest has asked KVM to end (event %u)", vcpu->index,
+			run->system_event.type);
 		return false;
 	case KVM_EXIT_FAIL_ENTRY:
-		vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: the processor refuses to enter the guest (reason 0x%llx)",
-			vcpu->index, run->fail_entry.hardware_entry_failure_reason);
+		vm_stop(vcpu->vm, EXIT_GUEST_CRASHED,
+			"vCPU %u: the processor refuses to enter the guest (reason 0x%llx)", vcpu->index,
+			run->fail_entry.hardware_entry_failure_reason);
 		return false;
 	case KVM_EXIT_INTERNAL_ERROR:
 		internal_error(vcpu);
 		return false;
 	default:
-		vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: exit %u, which dvmm does not know", vcpu->index,
-			run->exit_reason);
+		vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: exit %u, which dvmm does not know",
+			vcpu->index, run->exit_reason);
 		return false;
 	}
 }
@@ -236,7 +248,8 @@ static void run_guest(struct vcpu *vcpu)
 		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0) {
 			if (errno == EINTR || errno == EAGAIN)
 				continue;
-			vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: KVM_RUN: %s", vcpu->index, strerror(errno));
+			vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: KVM_RUN: %s", vcpu->index,
+				strerror(errno));
 			return;
 		}
 		if (vcpu->vm->stats)
@@ -263,8 +276,8 @@ static void *vcpu_main(void *arg)
 	if (!err)
 		err = filter_load(&vcpu->filter);
 	if (err)
-		vm_stop(vcpu->vm, EXIT_HOST, "vCPU %u: cannot be bound to CPU %d and filtered: %s", vcpu->index,
-			vcpu->cpu, strerror(-err));
+		vm_stop(vcpu->vm, EXIT_HOST, "vCPU %u: cannot be bound to CPU %d and filtered: %s",
+			vcpu->index, vcpu->cpu, strerror(-err));
 	else
 		enter_guest(vcpu);
 	stats_vcpu_end(vcpu->vm->stats, vcpu->index);
@@ -284,11 +297,13 @@ int vcpu_start(struct vcpu *vcpu, struct failure *f)
 	sigaction(KICK_SIGNAL, &kick, NULL);
 	err = filter_build(&vcpu->filter, FILTER_VCPU, &fds);
 	if (err)
-		return fail_with(f, EXIT_HOST, "cannot build a vCPU thread's system call filter: %s", strerror(-err));
+		return fail_with(f, EXIT_HOST, "cannot build a vCPU thread's system call filter: %s",
+				 strerror(-err));
 	atomic_store(&vcpu->running, true);
 	err = pthread_create(&vcpu->thread, NULL, vcpu_main, vcpu);
 	if (err)
-		return fail_with(f, EXIT_HOST, "cannot start the thread of vCPU %u: %s", vcpu->index, strerror(err));
+		return fail_with(f, EXIT_HOST, "cannot start the thread of vCPU %u: %s", vcpu->index,
+				 strerror(err));
 	return 0;
 }
 

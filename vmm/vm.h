@@ -33,13 +33,16 @@ struct emulator_process {
 	uint32_t killed_for; /* 1 + the slot because of which the watchdog has killed it; 0: it has not */
 };
 
-/* What the watchdog knows of a mailbox slot. The slot's owner writes began_ns, everybody else only what is said. */
+/* What the watchdog knows of a mailbox slot. The slot's owner writes began_ns, everybody else only what is
+ * said. */
 struct watch {
-	_Atomic uint64_t began_ns;   /* when the present request was handed over (owner, takeover); 0: none */
-	_Atomic uint32_t forced_seq; /* the watchdog has completed this request by force; the owner forgets old ones */
-	_Atomic int repin_to;        /* with it: CPU to go to before the guest is entered, -1: stay (watchdog) */
-	uint64_t forced_ns;          /* when (with emulator_lock) */
-	_Atomic uint32_t deaths;     /* emulators that died while request deaths_seq was under way (with emulator_lock) */
+	_Atomic uint64_t began_ns; /* when the present request was handed over (owner, takeover); 0: none */
+	_Atomic uint32_t
+		forced_seq; /* the watchdog has completed this request by force; the owner forgets old ones */
+	_Atomic int repin_to; /* with it: CPU to go to before the guest is entered, -1: stay (watchdog) */
+	uint64_t forced_ns;   /* when (with emulator_lock) */
+	_Atomic uint32_t
+		deaths; /* emulators that died while request deaths_seq was under way (with emulator_lock) */
 	_Atomic uint32_t deaths_seq;
 } __attribute__((aligned(64))); /* vCPUs write theirs at every operation */
 
@@ -57,7 +60,7 @@ struct vcpu {
 	_Atomic int cpu; /* host CPU it is bound to, or -1; its own thread moves it */
 	struct kvm_run *run;
 	pthread_t thread;
-	atomic_bool running; /* the thread has not ended yet */
+	atomic_bool running;  /* the thread has not ended yet */
 	struct filter filter; /* of its system calls */
 };
 
@@ -82,24 +85,26 @@ struct vm {
 	struct spawner_handle {
 		int socket, pidfd; /* -1: in-process */
 	} spawner;
-	uint32_t incarnations;            /* emulators ever asked for */
-	uint32_t failed_standbys;         /* one after another; the next is asked for at standby_at_ns (main thread) */
+	uint32_t incarnations; /* emulators ever asked for */
+	uint32_t
+		failed_standbys; /* one after another; the next is asked for at standby_at_ns (main thread) */
 	uint64_t standby_at_ns;
-	pthread_mutex_t emulator_lock;    /* active (the main thread changes it), and the watchdog's own state */
+	pthread_mutex_t emulator_lock; /* active (the main thread changes it), and the watchdog's own state */
 	struct emulator_process active, standby;
-	struct restart_budget restarts;   /* main thread */
+	struct restart_budget restarts; /* main thread */
 	struct watchdog_config policy;
 	struct watch watch[MAILBOX_SLOTS];
 	struct {
 		_Atomic uint64_t forced, repins, restarts;
 	} counted;
-	struct core *core;  /* in-process only */
+	struct core *core; /* in-process only */
 	struct io *io;
 
-	pthread_mutex_t gate; /* held until every thread of dvmm has its filter; who may run the guest has passed it */
-	uint64_t started_ns; /* when the guest was let go */
+	pthread_mutex_t gate; /* held until every thread of dvmm has its filter; who may run the guest has
+				 passed it */
+	uint64_t started_ns;  /* when the guest was let go */
 
-	int wake_fd; /* eventfd: something for the main thread to look at */
+	int wake_fd;              /* eventfd: something for the main thread to look at */
 	atomic_bool console_room; /* the UART can take typed bytes again */
 	struct stop stop;
 	struct stats *stats; /* NULL: not asked for */
@@ -114,7 +119,8 @@ bool vm_stop_told(struct vm *vm);
 /* Has the main thread look at the VM. Any thread; async-signal-safe. */
 void vm_wake_main(struct vm *vm);
 
-/* vmm/shared_memory.c: a sealed memfd of `bytes`, mapped here. writable false: nobody else can map it for writing. */
+/* vmm/shared_memory.c: a sealed memfd of `bytes`, mapped here. writable false: nobody else can map it for
+ * writing. */
 int shared_memory_create(struct shared_memory *s, const char *name, uint64_t bytes, bool writable,
 			 struct failure *f);
 
@@ -138,8 +144,10 @@ int cpuid_set(struct vm *vm, struct vcpu *vcpu, struct failure *f);
 /* vmm/emulator_process.c: the life of emulators. Main thread only. */
 struct sandbox_spawn;
 struct sandbox_descriptor;
-/* What the spawner starts: *spec, its list of descriptors, and the machine with the emulator's numbers, in the request file. */
-int emulator_describe(struct vm *vm, struct sandbox_spawn *spec, struct sandbox_descriptor *list, struct failure *f);
+/* What the spawner starts: *spec, its list of descriptors, and the machine with the emulator's numbers, in
+ * the request file. */
+int emulator_describe(struct vm *vm, struct sandbox_spawn *spec, struct sandbox_descriptor *list,
+		      struct failure *f);
 /* Starts the spawner and has it start the first emulator; waits until that is in its sandbox and serves. */
 int emulator_start(struct vm *vm, struct failure *f);
 int emulator_wait_ready(struct vm *vm, struct failure *f);
@@ -147,7 +155,8 @@ int emulator_wait_ready(struct vm *vm, struct failure *f);
 void emulator_messages(struct vm *vm);
 /* The active emulator has ended, its pidfd says. */
 void emulator_died(struct vm *vm);
-/* Does what can be done now: a standby is asked for, or takes over. Returns in how many ms to come again, -1: no need. */
+/* Does what can be done now: a standby is asked for, or takes over. Returns in how many ms to come again, -1:
+ * no need. */
 int emulator_tend(struct vm *vm);
 /* Ends the spawner and all emulators, and waits until they are gone. */
 void emulator_stop_all(struct vm *vm);

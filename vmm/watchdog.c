@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The watchdog thread. It looks at each mailbox slot when the policy (sched/watchdog_policy.h) says that something may be due, and
- * otherwise sleeps; an operation that begins meanwhile need not wake it, for it never sleeps longer than N quanta.
+ * The watchdog thread. It looks at each mailbox slot when the policy (sched/watchdog_policy.h) says that
+ * something may be due, and otherwise sleeps; an operation that begins meanwhile need not wake it, for it
+ * never sleeps longer than N quanta.
  *
- * Completing by force takes three steps, in this order, each of which may be the one that the vCPU sees first:
+ * Completing by force takes three steps, in this order, each of which may be the one that the vCPU sees
+ * first:
  *
  *     where to        repin_to, if the rate limit allows a move
- *     the decision    claim: from here on the worker cannot commit any more (if it has, there is nothing to force)
- *     the word        forced_seq, request.cancelled, and a wake-up, again at each look until the worker has acknowledged
+ *     the decision    claim: from here on the worker cannot commit any more (if it has, there is nothing to
+ * force) the word        forced_seq, request.cancelled, and a wake-up, again at each look until the worker
+ * has acknowledged
  *
- * Where it runs: on any allowed CPU, and as a real-time thread where that is permitted, so that no CPU full of stuck operations can
- * starve it. Where it is not permitted: it sleeps nearly all the time, and the fair scheduler prefers such a
- * thread to those that compute.
+ * Where it runs: on any allowed CPU, and as a real-time thread where that is permitted, so that no CPU full
+ * of stuck operations can starve it. Where it is not permitted: it sleeps nearly all the time, and the fair
+ * scheduler prefers such a thread to those that compute.
  */
 #include <errno.h>
 #include <sched.h>
@@ -36,8 +39,8 @@ struct watchdog {
 	struct repin_cpu cpu[MACHINE_MAX_CPUS_WATCHED];
 	struct repin_bucket bucket;
 	struct filter filter;
-	uint32_t first;  /* slot to begin with */
-	uint64_t tie;    /* state of the choice among equal CPUs, seeded at random */
+	uint32_t first; /* slot to begin with */
+	uint64_t tie;   /* state of the choice among equal CPUs, seeded at random */
 };
 
 static struct watchdog watchdog;
@@ -92,9 +95,9 @@ static uint32_t claimed(struct watchdog *d, uint32_t slot)
 }
 
 /*
- * Takes the decision from the worker. An honest one changes its claim twice in a request, to open and to committed, so at the third
- * try there is a winner. Against one that changes it all the time nobody may try for ever: it is treated as
- * one that does not answer.
+ * Takes the decision from the worker. An honest one changes its claim twice in a request, to open and to
+ * committed, so at the third try there is a winner. Against one that changes it all the time nobody may try
+ * for ever: it is treated as one that does not answer.
  */
 static bool cancel(struct watchdog *d, uint32_t slot, uint32_t seq)
 {
@@ -102,8 +105,8 @@ static bool cancel(struct watchdog *d, uint32_t slot, uint32_t seq)
 	uint32_t before = claimed(d, slot);
 
 	for (int tries = 0; tries < 3 && before != CLAIM(seq, CLAIM_COMMITTED); tries++)
-		if (__atomic_compare_exchange_n(claim, &before, CLAIM(seq, CLAIM_CANCELLED), false, __ATOMIC_SEQ_CST,
-						__ATOMIC_SEQ_CST))
+		if (__atomic_compare_exchange_n(claim, &before, CLAIM(seq, CLAIM_CANCELLED), false,
+						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			return true;
 	return false;
 }
@@ -117,7 +120,8 @@ static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_
 	int from = slot < vm->machine.vcpus ? atomic_load(&vm->vcpu[slot].cpu) : -1;
 	int to;
 
-	w->forced_ns = now_ns; /* a reply that is committed is due within a quantum, like an acknowledgement */
+	w->forced_ns =
+		now_ns; /* a reply that is committed is due within a quantum, like an acknowledgement */
 	if (claimed(d, slot) == CLAIM(seq, CLAIM_COMMITTED))
 		return;
 	to = choose_cpu(d, slot, now_ns);
@@ -139,7 +143,8 @@ static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_
 		 (unsigned long long)(now_ns - began_ns) / 1000000, from, to >= 0 ? to : from);
 }
 
-/* The worker does not answer: kill its process, once; the main thread sees the end and has the standby take over. */
+/* The worker does not answer: kill its process, once; the main thread sees the end and has the standby take
+ * over. */
 static void replace(struct watchdog *d, uint32_t slot)
 {
 	struct vm *vm = d->vm;
@@ -162,7 +167,8 @@ static uint64_t look_at(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 	if (!op.began_ns || !pending(d, slot, seq)) {
 		w->forced_ns = 0;
 		atomic_store(&w->deaths, 0);
-		/* Whoever has stored the reply may have been stopped, or have chosen not, to wake the one who sleeps for it. */
+		/* Whoever has stored the reply may have been stopped, or have chosen not, to wake the one who
+		 * sleeps for it. */
 		if (op.began_ns && now_ns - op.began_ns >= vm->policy.quantum_ns)
 			wake_owner(d, slot);
 		return UINT64_MAX;
@@ -199,7 +205,8 @@ uint64_t watchdog_look(struct vm *vm)
 	pthread_mutex_lock(&vm->emulator_lock);
 	d->first++;
 	for (uint32_t i = 0; i <= vm->machine.vcpus; i++) {
-		/* Another one first each time, or the first ones would get all the moves that the rate limit allows. */
+		/* Another one first each time, or the first ones would get all the moves that the rate limit
+		 * allows. */
 		uint64_t due_ns = look_at(d, (d->first + i) % (vm->machine.vcpus + 1), now_ns);
 
 		next_ns = due_ns < next_ns ? due_ns : next_ns;
@@ -210,7 +217,8 @@ uint64_t watchdog_look(struct vm *vm)
 
 static void sleep_until(uint64_t at_ns)
 {
-	const struct timespec at = {.tv_sec = (time_t)(at_ns / 1000000000), .tv_nsec = (long)(at_ns % 1000000000)};
+	const struct timespec at = {.tv_sec = (time_t)(at_ns / 1000000000),
+				    .tv_nsec = (long)(at_ns % 1000000000)};
 
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
 }
@@ -221,7 +229,8 @@ static void *watchdog_main(void *arg)
 	int err = filter_load(&d->filter);
 
 	if (err) {
-		vm_stop(d->vm, EXIT_HOST, "cannot install the watchdog's system call filter: %s", strerror(-err));
+		vm_stop(d->vm, EXIT_HOST, "cannot install the watchdog's system call filter: %s",
+			strerror(-err));
 		return NULL;
 	}
 	for (;;)
