@@ -98,7 +98,6 @@ struct operation {
 struct device_config {
 	uint64_t capacity;   /* virtio-blk: size of the backing file in sectors of 512 bytes */
 	uint32_t read_only;  /* virtio-blk */
-	uint32_t console_ring; /* UART: bytes of the output ring in bulk (a power of two) */
 	char serial[20];     /* virtio-blk: what GET_ID returns, padded with NUL */
 };
 

@@ -114,12 +114,7 @@ static const struct filter_rule io_rules[] = {
 static const struct filter_rule vcpu_rules[] = {
 	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_RUN) }, "run the guest" },
 	DVMM_FUTEX_RULES
-	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_GET_REGS) }, "emulated instruction, crash report" },
-	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_SET_REGS) }, "emulated instruction" },
-	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_GET_SREGS) }, "emulated instruction, crash report" },
-	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_SET_SREGS) }, "emulated instruction" },
-	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_GET_VCPU_EVENTS) }, "exception of an emulated one" },
-	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_SET_VCPU_EVENTS) }, "exception of an emulated one" },
+	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_GET_REGS) }, "last words of a crash" },
 	DVMM_RULES
 	SANITIZER_RULES
 };

@@ -268,6 +268,8 @@ static const struct probe probes[] = {
 	{"KVM_RUN", VCPU_THREAD, EMULATOR | MAIN, SYS_ioctl, {VCPU, KVM_RUN}},
 	{"KVM_RUN on another vCPU", 0, ALL, SYS_ioctl, {FIRST, KVM_RUN}},
 	{"KVM_GET_REGS", VCPU_THREAD, EMULATOR | MAIN, SYS_ioctl, {VCPU, KVM_GET_REGS}},
+	{"KVM_SET_REGS", 0, ALL, SYS_ioctl, {VCPU, KVM_SET_REGS}},
+	{"KVM_SET_SREGS", 0, ALL, SYS_ioctl, {VCPU, KVM_SET_SREGS}},
 	{"KVM_SET_MSRS", 0, ALL, SYS_ioctl, {VCPU, KVM_SET_MSRS}},
 	{"KVM_CREATE_VM", 0, ALL, SYS_ioctl, {FIRST, KVM_CREATE_VM}},
 	{"KVM_SET_USER_MEMORY_REGION", 0, ALL, SYS_ioctl, {FIRST, KVM_SET_USER_MEMORY_REGION}},
