@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -109,7 +110,8 @@ static void start_ring(struct emulator *e)
 
 	if (err)
 		fail("cannot set up io_uring", err);
-	e->eventfds = (struct eventfd_range){FD_FIRST_DEVICE, FD_FIRST_DEVICE - 1};
+	io_show_beat(&e->io, &mailbox_control(e->requests)->beat, mailbox_io_beat(e->replies));
+	e->eventfds = (struct eventfd_range){FD_FIRST_DEVICE, e->machine->beat_fd};
 	for (uint32_t i = 0; i < e->machine->devices; i++) {
 		const struct machine_device *d = &e->machine->device[i];
 
@@ -125,8 +127,11 @@ static void start_ring(struct emulator *e)
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
-	int err = sched_pin_thread(0, emulator.machine->worker_cpu[w->slot]);
+	int err = sched_pin_thread(0, __atomic_load_n(&emulator.machine->worker_cpu[w->slot], __ATOMIC_RELAXED));
+	char name[16];
 
+	worker_name(name, w->slot);
+	prctl(PR_SET_NAME, name);
 	if (err)
 		fail("cannot bind a worker to its CPU", err);
 	err = filter_load(&emulator.worker_filter);

@@ -92,6 +92,7 @@ _Static_assert(sizeof(struct machine) <= MAILBOX_PAGE, "struct machine fits its 
 /* 64 bytes, written by dvmm. */
 struct control {
 	uint32_t active; /* futex: the incarnation that serves; 0: none yet */
+	uint32_t beat;   /* then machine.beat_fd is written, and the I/O thread copies this to its own beat */
 } __attribute__((aligned(64)));
 
 /* Sizes of the two files. */
@@ -134,6 +135,13 @@ static inline struct emulator_status *mailbox_status(void *file, uint32_t incarn
 {
 	return (struct emulator_status *)((uint8_t *)file + EMULATOR_STATUS_OFFSET +
 					  (incarnation & 1 ? 0 : 512));
+}
+
+/* Where the I/O thread shows that it still does its work: workers have their replies for that. */
+#define IO_BEAT_OFFSET 3072u
+static inline uint32_t *mailbox_io_beat(void *file)
+{
+	return (uint32_t *)((uint8_t *)file + IO_BEAT_OFFSET);
 }
 
 /* Descriptors that the emulator is started with; those of devices follow from FD_FIRST_DEVICE on, as struct

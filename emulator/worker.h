@@ -6,7 +6,15 @@
 #ifndef DVMM_EMULATOR_WORKER_H
 #define DVMM_EMULATOR_WORKER_H
 
+#include <stdio.h>
+
 #include "emulator/core.h"
+
+/* What a worker's thread is called (comm), for whoever has to find it from outside. */
+static inline void worker_name(char name[16], uint32_t slot)
+{
+	snprintf(name, 16, "worker %u", slot % 1000);
+}
 
 struct worker {
 	struct core *core;

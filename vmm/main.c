@@ -101,6 +101,7 @@ static int choose_placement(struct vm *v, struct failure *f)
 	topology_free(&topology);
 	if (p.warning)
 		log_warn("%s", p.warning);
+	v->pin_map = want.pin.policy == PLACEMENT_PIN_MAP;
 	v->machine.handoff = p.handoff == PLACEMENT_SPIN ? HANDOFF_SPIN : HANDOFF_SAME_CPU;
 	v->machine.spin_ns = SPIN_NS;
 	for (uint32_t i = 0; i < v->machine.vcpus; i++)

@@ -33,6 +33,9 @@
 /* Of more allowed CPUs than this, the first ones are targets of moves. */
 #define MACHINE_MAX_CPUS_WATCHED 1024
 
+#define IO_THREAD      MAILBOX_SLOTS /* in the place of a slot */
+#define IO_PATIENCE_NS 1000000000ull
+
 struct watchdog {
 	struct vm *vm;
 	struct topology topology; /* allowed CPUs */
@@ -40,7 +43,7 @@ struct watchdog {
 	struct repin_bucket bucket;
 	struct filter filter;
 	uint32_t first; /* slot to begin with */
-	uint64_t tie;   /* state of the choice among equal CPUs, seeded at random */
+	uint64_t random; /* state of the choices, seeded at random */
 };
 
 static struct watchdog watchdog;
@@ -54,6 +57,13 @@ static struct request *request_of(struct watchdog *d, uint32_t slot)
 static bool pending(struct watchdog *d, uint32_t slot, uint32_t seq)
 {
 	return __atomic_load_n(&mailbox_reply(d->vm->replies.at, slot)->seq, __ATOMIC_ACQUIRE) != seq;
+}
+
+/* 48 bits that nobody knows beforehand. */
+static uint64_t random_number(struct watchdog *d)
+{
+	d->random = d->random * 6364136223846793005ull + 1442695040888963407ull; /* Knuth's MMIX */
+	return d->random >> 16;
 }
 
 /* Slot -> allowed CPU to move that vCPU to, or -1: leave it where it is. */
@@ -78,8 +88,7 @@ static int choose_cpu(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 		}
 	}
 	want.current = atomic_load(&vm->vcpu[slot].cpu);
-	d->tie = d->tie * 6364136223846793005ull + 1442695040888963407ull; /* Knuth's MMIX */
-	want.tie = d->tie >> 16;
+	want.tie = random_number(d);
 	to = watchdog_repin_target(&want);
 	return to != want.current && watchdog_repin_allowed(&vm->policy, &d->bucket, now_ns) ? to : -1;
 }
@@ -111,6 +120,19 @@ static bool cancel(struct watchdog *d, uint32_t slot, uint32_t seq)
 	return false;
 }
 
+/*
+ * The worker is what takes the time, so it moves too, and that of a successor starts where this one is now: with
+ * its vCPU, or, where each has a CPU of its own, to the CPU that the vCPU leaves. The page is ours to write.
+ */
+static void move_worker(struct watchdog *d, uint32_t slot, int from, int to)
+{
+	struct vm *vm = d->vm;
+
+	__atomic_store_n(&((struct machine *)vm->requests.at)->worker_cpu[slot],
+			 vm->machine.handoff == HANDOFF_SAME_CPU ? to : from, __ATOMIC_RELAXED);
+	emulator_move_worker(vm, slot);
+}
+
 static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_ns)
 {
 	struct vm *vm = d->vm;
@@ -133,9 +155,8 @@ static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_
 	__atomic_store_n(&request_of(d, slot)->cancelled, seq, __ATOMIC_SEQ_CST);
 	atomic_store(&w->forced_seq, seq);
 	wake_owner(d, slot);
-	/* A successor's worker starts on the vCPU's new CPU; the page is ours to write. */
-	if (to >= 0 && vm->machine.handoff == HANDOFF_SAME_CPU)
-		((struct machine *)vm->requests.at)->worker_cpu[slot] = to;
+	if (to >= 0)
+		move_worker(d, slot, from, to);
 	atomic_fetch_add(&vm->counted.forced, 1);
 	atomic_fetch_add(&vm->counted.repins, to >= 0);
 	log_warn("vCPU %u: operation at %s 0x%llx completed by force after %llu ms, CPU %d -> %d", slot,
@@ -152,7 +173,10 @@ static void replace(struct watchdog *d, uint32_t slot)
 	if (vm->active.killed_for || vm->active.pidfd < 0)
 		return;
 	vm->active.killed_for = slot + 1;
-	log_warn("vCPU %u: dvmm-emulator %u does not answer: killed", slot, vm->active.incarnation);
+	if (slot == IO_THREAD)
+		log_warn("dvmm-emulator %u: its I/O thread does not answer: killed", vm->active.incarnation);
+	else
+		log_warn("vCPU %u: dvmm-emulator %u does not answer: killed", slot, vm->active.incarnation);
 	syscall(SYS_pidfd_send_signal, vm->active.pidfd, SIGKILL, NULL, 0);
 }
 
@@ -169,9 +193,10 @@ static uint64_t look_at(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 		atomic_store(&w->deaths, 0);
 		/* Whoever has stored the reply may have been stopped, or have chosen not, to wake the one who
 		 * sleeps for it. */
-		if (op.began_ns && now_ns - op.began_ns >= vm->policy.quantum_ns)
-			wake_owner(d, slot);
-		return UINT64_MAX;
+		if (!op.began_ns || now_ns - op.began_ns < vm->policy.quantum_ns)
+			return UINT64_MAX;
+		wake_owner(d, slot);
+		return now_ns + vm->policy.quantum_ns; /* it may yet be taken back */
 	}
 	if (w->forced_ns && w->forced_ns < op.began_ns && atomic_load(&w->forced_seq) != seq)
 		w->forced_ns = 0; /* that was an earlier request */
@@ -197,12 +222,46 @@ static uint64_t look_at(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 	return watchdog_next_check_ns(&vm->policy, &op, now_ns + 1);
 }
 
+void watchdog_ask_io(struct vm *vm, uint64_t now_ns)
+{
+	const uint64_t one = 1;
+
+	vm->io_asked_ns = now_ns;
+	__atomic_fetch_add(&mailbox_control(vm->requests.at)->beat, 1, __ATOMIC_SEQ_CST);
+	if (write(vm->machine.beat_fd, &one, sizeof(one)) < 0)
+		log_debug("the I/O thread cannot be asked: %s", strerror(errno));
+}
+
+/*
+ * A guest that waits for its disk makes no request that the others could be late with. So the I/O thread is asked
+ * every N quanta, at most once a second, and has as long to answer. Returns when to look again.
+ */
+static uint64_t look_at_io(struct watchdog *d, uint64_t now_ns)
+{
+	struct vm *vm = d->vm;
+	uint64_t limit_ns = vm->policy.quantum_ns * vm->policy.max_quanta;
+
+	if (limit_ns < IO_PATIENCE_NS)
+		limit_ns = IO_PATIENCE_NS;
+	if (now_ns - vm->io_asked_ns < limit_ns)
+		return vm->io_asked_ns + limit_ns;
+	if (__atomic_load_n(mailbox_io_beat(vm->replies.at), __ATOMIC_SEQ_CST) ==
+	    mailbox_control(vm->requests.at)->beat)
+		watchdog_ask_io(vm, now_ns);
+	else
+		replace(d, IO_THREAD);
+	return now_ns + limit_ns;
+}
+
 uint64_t watchdog_look(struct vm *vm)
 {
 	struct watchdog *d = &watchdog;
 	uint64_t now_ns = monotonic_ns(), next_ns = now_ns + vm->policy.quantum_ns * vm->policy.max_quanta;
+	uint64_t io_ns;
 
 	pthread_mutex_lock(&vm->emulator_lock);
+	io_ns = look_at_io(d, now_ns);
+	next_ns = io_ns < next_ns ? io_ns : next_ns;
 	d->first++;
 	for (uint32_t i = 0; i <= vm->machine.vcpus; i++) {
 		/* Another one first each time, or the first ones would get all the moves that the rate limit
@@ -211,6 +270,8 @@ uint64_t watchdog_look(struct vm *vm)
 
 		next_ns = due_ns < next_ns ? due_ns : next_ns;
 	}
+	/* Late by up to half a quantum: an emulator that knew when we look could show an answer just then. */
+	next_ns += (vm->policy.quantum_ns / 2 * (random_number(d) & 0xffff)) >> 16;
 	pthread_mutex_unlock(&vm->emulator_lock);
 	return next_ns;
 }
@@ -237,6 +298,25 @@ static void *watchdog_main(void *arg)
 		sleep_until(watchdog_look(d->vm));
 }
 
+static bool placed(const struct vm *vm, int cpu)
+{
+	for (uint32_t i = 0; i < vm->machine.vcpus; i++)
+		if (atomic_load(&vm->vcpu[i].cpu) == cpu || vm->machine.worker_cpu[i] == cpu)
+			return true;
+	return false;
+}
+
+/* An operator who names CPUs means these and no others. */
+static void keep_placed(struct watchdog *d)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < d->topology.count; i++)
+		if (placed(d->vm, d->topology.cpu[i].cpu))
+			d->topology.cpu[kept++] = d->topology.cpu[i];
+	d->topology.count = kept;
+}
+
 int watchdog_start(struct vm *vm, struct failure *f)
 {
 	const struct sched_param lowest = {.sched_priority = 1};
@@ -245,9 +325,12 @@ int watchdog_start(struct vm *vm, struct failure *f)
 	int err;
 
 	d->vm = vm;
-	if (getrandom(&d->tie, sizeof(d->tie), GRND_NONBLOCK) < 0)
-		d->tie = monotonic_ns();
+	watchdog_ask_io(vm, monotonic_ns());
+	if (getrandom(&d->random, sizeof(d->random), GRND_NONBLOCK) < 0)
+		d->random = monotonic_ns();
 	err = topology_read(&d->topology, TOPOLOGY_SYSFS);
+	if (!err && vm->pin_map)
+		keep_placed(d);
 	if (!err && d->topology.count > MACHINE_MAX_CPUS_WATCHED)
 		d->topology.count = MACHINE_MAX_CPUS_WATCHED;
 	if (!err)
