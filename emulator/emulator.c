@@ -21,6 +21,7 @@
 #include "emulator/chaos.h"
 #include "emulator/futex.h"
 #include "emulator/image.h"
+#include "emulator/instruction.h"
 #include "emulator/io.h"
 #include "emulator/worker.h"
 #include "sched/topology.h"
@@ -36,6 +37,8 @@ struct emulator {
 	struct core core;
 	struct io io;
 	struct worker worker[MAILBOX_SLOTS];
+	struct instruction instruction[MACHINE_MAX_VCPUS];
+	struct x86_cpu cpu[MACHINE_MAX_VCPUS]; /* takes no memory until it is used */
 	struct eventfd_range {
 		int first, last;
 	} eventfds;
@@ -99,6 +102,8 @@ static void map_files(struct emulator *e)
 	err = core_init(&e->core, e->machine, region, &memory);
 	if (err)
 		fail("cannot lay out the state region", err);
+	if (e->machine->count_instructions)
+		e->core.x86_counts = mailbox_counts(e->replies, e->machine->vcpus);
 	chaos_attach(&e->core, e->replies);
 }
 
@@ -144,6 +149,20 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
+static struct instruction *instruction_of(struct emulator *e, uint32_t slot)
+{
+	const struct machine *m = e->machine;
+
+	if (slot >= m->vcpus)
+		return NULL;
+	e->instruction[slot] = (struct instruction){
+		.asked = mailbox_request_cpu(e->requests, m->vcpus, slot),
+		.answer = mailbox_reply_cpu(e->replies, m->vcpus, slot),
+		.cpu = &e->cpu[slot],
+	};
+	return &e->instruction[slot];
+}
+
 static void start_workers(struct emulator *e)
 {
 	uint32_t workers = e->machine->vcpus + 1;
@@ -162,6 +181,7 @@ static void start_workers(struct emulator *e)
 			.request = mailbox_request(e->requests, i),
 			.reply = mailbox_reply(e->replies, i),
 			.slot = i,
+			.instruction = instruction_of(e, i),
 			.spin_ns = e->machine->handoff == HANDOFF_SPIN ? e->machine->spin_ns : 0,
 		};
 		err = pthread_create(&thread, &attr, worker_main, &e->worker[i]);

@@ -21,6 +21,7 @@ struct worker {
 	const struct request *request; /* shared; dvmm writes it */
 	struct reply *reply;           /* shared; we write it */
 	uint32_t slot;
+	struct instruction *instruction; /* NULL: this slot has no vCPU */
 	uint32_t spin_ns; /* how long to spin for the next request before sleeping; 0: not at all */
 };
 

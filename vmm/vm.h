@@ -61,6 +61,7 @@ struct vcpu {
 	_Atomic int cpu; /* host CPU it is bound to, or -1; its own thread moves it */
 	struct kvm_run *run;
 	pthread_t thread;
+	uint32_t unknown_insns; /* reported so far */
 	atomic_bool running;  /* the thread has not ended yet */
 	struct filter filter; /* of its system calls */
 };
@@ -81,6 +82,7 @@ struct vm {
 	struct shared_memory requests, replies, region, ram;
 
 	int kvm_fd, vm_fd;
+	bool exit_on_emulation_failure; /* KVM leaves it to us, and queues no #UD of its own */
 	struct vcpu vcpu[MACHINE_MAX_VCPUS];
 
 	struct spawner_handle {

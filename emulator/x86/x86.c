@@ -190,6 +190,8 @@ static void instruction_retire(struct context *c)
 	c->s->rflags &= ~(uint64_t)FLAG_RF;
 	c->executed++;
 	c->cpu->changed |= X86_REGS;
+	if (c->machine->counts)
+		__atomic_fetch_add(&c->machine->counts[c->insn.mnemonic], 1, __ATOMIC_RELAXED);
 }
 
 /* What stops the run after a complete instruction. TF counts as it was before it. */
