@@ -22,6 +22,9 @@
 #define MSR_TSC_AUX        0xc0000103u
 #define MSR_KERNEL_GS_BASE 0xc0000102u
 #define MSR_XSS            0xda0u
+#define MSR_STAR           0xc0000081u
+#define MSR_LSTAR          0xc0000082u
+#define MSR_SFMASK         0xc0000084u
 
 #define VECTOR_DB 1
 #define VECTOR_UD 6
@@ -190,7 +193,7 @@ static bool add_state(struct emulation *e)
 	const uint32_t have = e->ask->state.have | (e->ask->xstate.size ? X86_XSTATE : 0);
 	const uint32_t want = e->want & ~have;
 
-	if (!want || want & ~(uint32_t)(X86_XCR0 | X86_MSRS | X86_XSTATE))
+	if (!want || want & ~(uint32_t)(X86_XCR0 | X86_MSRS | X86_SYSCALL | X86_XSTATE))
 		return nonsense(e, "asks for state that it has or that does not exist");
 	if (want & X86_XCR0 && !add_xcr0(e))
 		return false;
@@ -201,6 +204,12 @@ static bool add_state(struct emulation *e)
 		e->ask->state.tsc_aux = msr_read(e, MSR_TSC_AUX);
 		e->ask->state.xss = msr_read(e, MSR_XSS);
 		e->ask->state.have |= X86_MSRS;
+	}
+	if (want & X86_SYSCALL) {
+		e->ask->state.star = msr_read(e, MSR_STAR);
+		e->ask->state.lstar = msr_read(e, MSR_LSTAR);
+		e->ask->state.sfmask = msr_read(e, MSR_SFMASK);
+		e->ask->state.have |= X86_SYSCALL;
 	}
 	return true;
 }

@@ -77,6 +77,7 @@ enum vector {
 #define CR4_SMEP     BIT(20)
 #define CR4_SMAP     BIT(21)
 
+#define EFER_SCE BIT(0)
 #define EFER_LMA BIT(10)
 #define EFER_NXE BIT(11)
 
@@ -310,6 +311,9 @@ uint8_t *xstate_component(struct context *c, unsigned component);
 void xstate_written(struct context *c, uint64_t components);
 /* XINUSE; after xstate_ready(). */
 uint64_t xstate_in_use(struct context *c);
+
+/* --- syscall.c: before the first instruction of a run. False, with a stop: the caller must supply more. */
+bool syscall_repair(struct context *c);
 
 /* --- Stack (stack.c). */
 bool stack_push(struct context *c, uint64_t value, uint32_t size);

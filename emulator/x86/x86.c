@@ -255,6 +255,8 @@ enum x86_stop x86_run(const struct x86_machine *machine, struct x86_cpu *cpu, un
 		return (enum x86_stop)c.stop;
 	}
 	context_mode(&c);
+	if (!syscall_repair(&c))
+		return run_result(&c);
 	do {
 		c.stop = X86_DONE;
 		if (!instruction_step(&c))

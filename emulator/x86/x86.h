@@ -56,6 +56,7 @@ enum x86_part {
 	X86_SREGS = 1u << 1, /* segments, tables, cr0 to cr4, efer: always needed */
 	X86_XCR0 = 1u << 2,  /* xcr0: XGETBV, XSETBV, the XSAVE family and all VEX and EVEX forms */
 	X86_MSRS = 1u << 3,  /* kernel_gs_base (SWAPGS), tsc_aux (RDPID), xss (XSAVES, XRSTORS) */
+	X86_SYSCALL = 1u << 5, /* star, lstar, sfmask: see syscall.c */
 	X86_XSTATE =
 		1u
 		<< 4, /* struct x86_xstate: in cpu->want, and in cpu->changed; `have` is xstate.size != 0 */
@@ -91,6 +92,7 @@ struct x86_state {
 	uint64_t xss;            /* IA32_XSS */
 	uint64_t kernel_gs_base; /* IA32_KERNEL_GS_BASE */
 	uint64_t tsc_aux;        /* IA32_TSC_AUX */
+	uint64_t star, lstar, sfmask; /* IA32_STAR, IA32_LSTAR, IA32_FMASK */
 	uint32_t have;           /* enum x86_part, without X86_XSTATE */
 	uint32_t unused;
 };
