@@ -146,7 +146,7 @@ bool do_popcnt(struct context *c)
 bool do_count_zeros(struct context *c)
 {
 	uint32_t bits = operand_size(c, 0) * 8;
-	uint64_t flags = c->s->rflags & ~(uint64_t)(FLAG_CF | FLAG_ZF), v;
+	uint64_t flags = c->s->rflags & FLAG_OF, v; /* of the undefined ones AMD leaves OF and clears the others */
 
 	if (!operand_read(c, 1, &v))
 		return false;
@@ -160,12 +160,13 @@ bool do_count_zeros(struct context *c)
 	return operand_write(c, 0, v);
 }
 
-/* SF and ZF of a result; the others are cleared but for CF. */
+/* SF, ZF and (as processors do it) PF of a result; OF and AF are cleared. */
 static void field_flags(struct context *c, uint64_t result, uint32_t size, bool carry)
 {
-	uint64_t sign = result >> (size * 8 - 1) & 1;
+	uint64_t flags = 0;
 
-	status_set(c, (result & size_mask(size) ? 0 : FLAG_ZF) | (sign ? FLAG_SF : 0) | (carry ? FLAG_CF : 0));
+	host_and(result, result, size, &flags);
+	status_set(c, flags | (carry ? FLAG_CF : 0));
 }
 
 bool do_andn(struct context *c)
@@ -191,7 +192,7 @@ bool do_bextr(struct context *c)
 	v = start < 64 ? v >> start : 0;
 	if (length < 64)
 		v &= BIT(length) - 1;
-	status_set(c, v ? 0 : FLAG_ZF);
+	status_set(c, (v ? 0 : FLAG_ZF) | FLAG_PF | FLAG_AF); /* AF and PF are undefined: this is what Zen 5 does */
 	return operand_write(c, 0, v);
 }
 

@@ -8,21 +8,24 @@
  */
 #include "emulator/x86/internal.h"
 
-#define MODES                                                                                                \
+#define MODES(amd)                                                                                           \
 	{                                                                                                    \
-		[ZYDIS_DECODER_MODE_CET] = ZYAN_TRUE, [ZYDIS_DECODER_MODE_LZCNT] = ZYAN_TRUE,                \
-		[ZYDIS_DECODER_MODE_TZCNT] = ZYAN_TRUE, [ZYDIS_DECODER_MODE_WBNOINVD] = ZYAN_TRUE,           \
-		[ZYDIS_DECODER_MODE_CLDEMOTE] = ZYAN_TRUE,                                                   \
+		[ZYDIS_DECODER_MODE_AMD_BRANCHES] = amd, [ZYDIS_DECODER_MODE_CET] = ZYAN_TRUE,               \
+		[ZYDIS_DECODER_MODE_LZCNT] = ZYAN_TRUE, [ZYDIS_DECODER_MODE_TZCNT] = ZYAN_TRUE,              \
+		[ZYDIS_DECODER_MODE_WBNOINVD] = ZYAN_TRUE, [ZYDIS_DECODER_MODE_CLDEMOTE] = ZYAN_TRUE,        \
 	}
 
 /* What ZydisDecoderInit() makes, but constant, and with WBNOINVD instead of the obsolete MPX. */
-static const ZydisDecoder decoder_16 = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16, MODES};
-static const ZydisDecoder decoder_32 = {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32, MODES};
-static const ZydisDecoder decoder_64 = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64, MODES};
+static const ZydisDecoder decoder_16 = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16, MODES(ZYAN_FALSE)};
+static const ZydisDecoder decoder_32 = {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32, MODES(ZYAN_FALSE)};
+static const ZydisDecoder decoder_64 = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64, MODES(ZYAN_FALSE)};
+static const ZydisDecoder decoder_64_amd = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64, MODES(ZYAN_TRUE)};
 
 static const ZydisDecoder *context_decoder(const struct context *c)
 {
-	return c->code_bits == 64 ? &decoder_64 : c->code_bits == 32 ? &decoder_32 : &decoder_16;
+	if (c->code_bits == 64)
+		return c->machine->amd_branches ? &decoder_64_amd : &decoder_64;
+	return c->code_bits == 32 ? &decoder_32 : &decoder_16;
 }
 
 /* Bytes that can be fetched from rip on before the segment ends; 0: none. */
@@ -69,6 +72,25 @@ static bool decode_failure(struct context *c, ZyanStatus status)
 	}
 }
 
+/*
+ * Zydis 4.0 takes the SIB byte's "no base, but 32 bits of displacement" (mod 0, base 5: SDM 2A, table 2-3) for r13d if
+ * REX.B is set and the address size is 32 bits.
+ */
+static void correct_base(struct context *c)
+{
+	if (c->insn.raw.modrm.mod || c->insn.raw.modrm.rm != 4 || c->insn.raw.sib.base != 5)
+		return;
+	for (unsigned i = 0; i < c->insn.operand_count_visible; i++) {
+		ZydisDecodedOperandMem *mem = &c->op[i].mem;
+
+		if (c->op[i].type != ZYDIS_OPERAND_TYPE_MEMORY || mem->base != ZYDIS_REGISTER_R13D)
+			continue;
+		mem->base = ZYDIS_REGISTER_NONE;
+		mem->disp.has_displacement = ZYAN_TRUE;
+		mem->disp.value = c->insn.raw.disp.value;
+	}
+}
+
 bool instruction_decode(struct context *c)
 {
 	const ZydisDecoder *decoder = context_decoder(c);
@@ -98,6 +120,7 @@ bool instruction_decode(struct context *c)
 	if (c->insn.operand_count_visible > VISIBLE_OPERANDS ||
 	    ZYAN_FAILED(ZydisDecoderDecodeOperands(decoder, &context, &c->insn, c->op, c->insn.operand_count_visible)))
 		return stop_unknown(c, "operands that Zydis cannot decode");
+	correct_base(c);
 	c->next_rip = c->s->rip + c->insn.length;
 	if (c->code_bits != 64)
 		c->next_rip &= 0xffffffff;
@@ -223,6 +246,10 @@ static bool memory_operand_read(struct context *c, unsigned n, uint64_t *value, 
 	*value = 0;
 	if (!operand_linear(c, n, size, access, &linear) || !alignment_check(c, linear, size))
 		return false;
+	if (access == ACCESS_WRITE) {
+		c->modified_known = true;
+		c->modified_linear = linear;
+	}
 	if (c->locked && n == 0)
 		return linear_locked_read(c, linear, value, size);
 	/* Read and modified: a fault must say "write". Reading needs no rights that writing does not. */
@@ -235,6 +262,8 @@ static bool memory_operand_write(struct context *c, unsigned n, uint64_t value, 
 
 	if (c->locked && n == 0 && c->locked_host)
 		return linear_locked_write(c, &value, size);
+	if (c->modified_known)
+		return linear_write(c, c->modified_linear, &value, size);
 	return operand_linear(c, n, size, ACCESS_WRITE, &linear) && alignment_check(c, linear, size) &&
 	       linear_write(c, linear, &value, size);
 }

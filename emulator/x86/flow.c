@@ -2,10 +2,15 @@
 /* Near jumps, calls, loops, and the instructions that only raise an exception. What changes CS is not covered. */
 #include "emulator/x86/handlers.h"
 
-/* The size of an instruction pointer in this instruction: 64-bit code ignores prefixes for branches. */
+/* The size of an instruction pointer in this instruction. In 64-bit code Intel's processors ignore the prefix
+ * for 16 bits, AMD's do not: APM 3, Jcc. */
 static uint32_t branch_size(const struct context *c)
 {
-	return c->code_bits == 64 ? 8 : c->insn.operand_width / 8;
+	if (c->code_bits != 64)
+		return c->insn.operand_width / 8;
+	return c->machine->amd_branches && (c->insn.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) && !c->insn.raw.rex.W
+		       ? 2
+		       : 8;
 }
 
 bool rip_set(struct context *c, uint64_t rip, uint32_t size)
@@ -131,4 +136,10 @@ bool do_ud(struct context *c)
 bool do_nop(struct context *c)
 {
 	return true;
+}
+
+bool do_pause(struct context *c)
+{
+	/* F3 90 with REX.B is XCHG r8, rax, which Zydis takes for PAUSE. */
+	return !c->insn.raw.rex.B || stop_unknown(c, NULL);
 }

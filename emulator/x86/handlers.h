@@ -77,6 +77,7 @@ bool do_into(struct context *c);
 bool do_bound(struct context *c);
 bool do_ud(struct context *c);
 bool do_nop(struct context *c);
+bool do_pause(struct context *c);
 
 /* stack.c */
 bool do_push(struct context *c);

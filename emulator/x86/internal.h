@@ -128,6 +128,10 @@ struct context {
 	bool last;       /* end the run after this instruction */
 	bool stay;       /* REP: more iterations to come, rip stays */
 
+	/* A memory operand that is read and then written has one address, whatever happens to its registers. */
+	bool modified_known;
+	uint64_t modified_linear;
+
 	/* A locked operand between its read and its write. */
 	uint8_t *locked_host;
 	uint8_t locked_old[16];

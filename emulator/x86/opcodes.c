@@ -61,7 +61,7 @@ const struct opcode x86_opcode[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 	CONDITIONS(J, do_jcc), OP(JCXZ, do_jcxz), OP(JECXZ, do_jcxz), OP(JRCXZ, do_jcxz), OP(LOOP, do_loop, 0),
 	OP(LOOPE, do_loop, 1), OP(LOOPNE, do_loop, 2), OP(JMP, do_jmp), OP(CALL, do_call), OP(RET, do_ret),
 	OP(INT3, do_int3, 0, RULE_LAST), OP(INT1, do_int1, 0, RULE_LAST), OP(INTO, do_into), OP(BOUND, do_bound),
-	OP(UD0, do_ud), OP(UD1, do_ud), OP(UD2, do_ud), OP(NOP, do_nop), OP(PAUSE, do_nop), OP(ENDBR32, do_nop),
+	OP(UD0, do_ud), OP(UD1, do_ud), OP(UD2, do_ud), OP(NOP, do_nop), OP(PAUSE, do_pause), OP(ENDBR32, do_nop),
 	OP(ENDBR64, do_nop), OP(CLDEMOTE, do_nop), OP(PREFETCH, do_nop), OP(PREFETCHNTA, do_nop),
 	OP(PREFETCHT0, do_nop), OP(PREFETCHT1, do_nop), OP(PREFETCHT2, do_nop), OP(PREFETCHW, do_nop),
 	OP(PREFETCHWT1, do_nop),

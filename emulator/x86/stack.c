@@ -47,7 +47,7 @@ bool stack_pop(struct context *c, uint64_t *value, uint32_t size)
 static uint32_t stack_operand_size(const struct context *c)
 {
 	if (c->code_bits == 64)
-		return c->insn.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE ? 2 : 8;
+		return c->insn.operand_width == 16 ? 2 : 8;
 	return c->insn.operand_width == 16 ? 2 : 4;
 }
 

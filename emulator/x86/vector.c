@@ -164,7 +164,7 @@ static uint64_t mask_value(struct context *c)
 
 /* --- Whole vectors. */
 
-static bool masked_memory(struct context *c, unsigned n, uint8_t *value, uint32_t size, uint32_t element, bool store,
+static bool masked_memory(struct context *c, uint8_t *value, uint32_t size, uint32_t element, bool store,
 			  uint64_t linear)
 {
 	uint64_t mask = mask_value(c);
@@ -180,6 +180,13 @@ static bool masked_memory(struct context *c, unsigned n, uint8_t *value, uint32_
 	return true;
 }
 
+static bool mask_selects(struct context *c, uint32_t size)
+{
+	uint32_t elements = size / (c->opcode->argument >> 1);
+
+	return elements >= 64 ? mask_value(c) : mask_value(c) & (BIT(elements) - 1);
+}
+
 static bool vector_memory(struct context *c, unsigned n, uint8_t *value, uint32_t size, bool store)
 {
 	enum access access = store ? ACCESS_WRITE : ACCESS_READ;
@@ -188,10 +195,12 @@ static bool vector_memory(struct context *c, unsigned n, uint8_t *value, uint32_
 
 	if (!operand_linear(c, n, size, access, &linear))
 		return false;
+	if (is_masked(c) && !mask_selects(c, size))
+		return true;
 	if (aligned && (linear & (size - 1)))
 		return gp0(c);
 	if (is_masked(c))
-		return masked_memory(c, n, value, size, c->opcode->argument >> 1, store, linear);
+		return masked_memory(c, value, size, c->opcode->argument >> 1, store, linear);
 	return store ? linear_write(c, linear, value, size) : linear_read(c, linear, value, size, ACCESS_READ);
 }
 

@@ -18,6 +18,8 @@
 
 #define DR6_BS BIT(14)
 
+#define HYGON_EBX 0x6f677948u /* "Hygo": AMD's design */
+
 bool stop_exception(struct context *c, enum vector vector)
 {
 	c->cpu->exception = (struct x86_exception){.vector = (uint8_t)vector};
@@ -173,7 +175,7 @@ static bool instruction_admitted(struct context *c)
 
 static bool instruction_execute(struct context *c)
 {
-	c->stay = false;
+	c->stay = c->modified_known = false;
 	if (!instruction_decode(c))
 		return false;
 	c->opcode = &x86_opcode[c->insn.mnemonic];
@@ -286,6 +288,8 @@ void x86_machine_init(struct x86_machine *machine, const struct guest_memory *me
 	machine->physical_bits = 36;
 	if (__get_cpuid(0x80000008, &a, &b, &c, &d) && (a & 0xff) >= 32 && (a & 0xff) <= 52)
 		machine->physical_bits = a & 0xff;
+	if (__get_cpuid(0, &a, &b, &c, &d))
+		machine->amd_branches = b == signature_AMD_ebx || b == HYGON_EBX;
 	if (__get_cpuid(1, &a, &b, &c, &d)) {
 		machine->rdrand = c & bit_RDRND;
 		if ((c & bit_XSAVE) && __get_cpuid_max(0, NULL) >= 0xd)

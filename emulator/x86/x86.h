@@ -185,6 +185,7 @@ struct x86_xcomponent {
 struct x86_machine {
 	const struct guest_memory *memory;
 	uint8_t physical_bits; /* MAXPHYADDR: page table bits from here to 51 are reserved. 32 to 52 */
+	bool amd_branches;     /* 64-bit code obeys the operand size prefix in near branches */
 	bool rdrand, rdseed;   /* the host has them; a guest's RDRAND is #UD without */
 	struct x86_xcomponent xcomponent[X86_XCOMPONENTS];
 };
