@@ -45,7 +45,8 @@ bool do_shift_double(struct context *c)
 
 	if (!operand_read(c, 0, &v) || !operand_read(c, 1, &from) || !operand_read(c, 2, &count))
 		return false;
-	v = c->opcode->argument ? host_shrd(v, from, count, size, &flags) : host_shld(v, from, count, size, &flags);
+	v = c->opcode->argument ? host_shrd(v, from, count, size, &flags)
+				: host_shld(v, from, count, size, &flags);
 	status_set(c, flags);
 	return operand_write(c, 0, v);
 }
@@ -80,7 +81,8 @@ bool do_rorx(struct context *c)
 	return operand_write(c, 0, v);
 }
 
-/* With the bit's number in a register, a memory operand is a string of bits in both directions: SDM 1, 4.2.3. */
+/* With the bit's number in a register, a memory operand is a string of bits in both directions: SDM 1, 4.2.3.
+ */
 static void bit_string(struct context *c, uint64_t bit, uint32_t size)
 {
 	int64_t element = (int64_t)sign_extend(bit, size) >> (size == 2 ? 4 : size == 4 ? 5 : 6);
@@ -146,7 +148,8 @@ bool do_popcnt(struct context *c)
 bool do_count_zeros(struct context *c)
 {
 	uint32_t bits = operand_size(c, 0) * 8;
-	uint64_t flags = c->s->rflags & FLAG_OF, v; /* of the undefined ones AMD leaves OF and clears the others */
+	uint64_t flags = c->s->rflags & FLAG_OF,
+		 v; /* of the undefined ones AMD leaves OF and clears the others */
 
 	if (!operand_read(c, 1, &v))
 		return false;
@@ -154,7 +157,8 @@ bool do_count_zeros(struct context *c)
 		flags |= FLAG_CF;
 		v = bits;
 	} else {
-		v = c->opcode->argument ? (uint64_t)__builtin_clzll(v) - (64 - bits) : (uint64_t)__builtin_ctzll(v);
+		v = c->opcode->argument ? (uint64_t)__builtin_clzll(v) - (64 - bits)
+					: (uint64_t)__builtin_ctzll(v);
 	}
 	status_set(c, flags | (v ? 0 : FLAG_ZF));
 	return operand_write(c, 0, v);
@@ -183,7 +187,7 @@ bool do_andn(struct context *c)
 
 bool do_bextr(struct context *c)
 {
-	uint64_t v, control, start, length;
+	uint64_t v, control, start, length, flags = 0;
 
 	if (!operand_read(c, 1, &v) || !operand_read(c, 2, &control))
 		return false;
@@ -192,7 +196,9 @@ bool do_bextr(struct context *c)
 	v = start < 64 ? v >> start : 0;
 	if (length < 64)
 		v &= BIT(length) - 1;
-	status_set(c, (v ? 0 : FLAG_ZF) | FLAG_PF | FLAG_AF); /* AF and PF are undefined: this is what Zen 5 does */
+	host_and(v, v, 8, &flags);
+	/* SF, AF and PF are undefined: this is what Zen 5 does. */
+	status_set(c, (flags & (FLAG_ZF | FLAG_PF)) | FLAG_AF);
 	return operand_write(c, 0, v);
 }
 

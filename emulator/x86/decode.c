@@ -16,10 +16,13 @@
 	}
 
 /* What ZydisDecoderInit() makes, but constant, and with WBNOINVD instead of the obsolete MPX. */
-static const ZydisDecoder decoder_16 = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16, MODES(ZYAN_FALSE)};
-static const ZydisDecoder decoder_32 = {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32, MODES(ZYAN_FALSE)};
+static const ZydisDecoder decoder_16 = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16,
+					MODES(ZYAN_FALSE)};
+static const ZydisDecoder decoder_32 = {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32,
+					MODES(ZYAN_FALSE)};
 static const ZydisDecoder decoder_64 = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64, MODES(ZYAN_FALSE)};
-static const ZydisDecoder decoder_64_amd = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64, MODES(ZYAN_TRUE)};
+static const ZydisDecoder decoder_64_amd = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64,
+					    MODES(ZYAN_TRUE)};
 
 static const ZydisDecoder *context_decoder(const struct context *c)
 {
@@ -73,8 +76,8 @@ static bool decode_failure(struct context *c, ZyanStatus status)
 }
 
 /*
- * Zydis 4.0 takes the SIB byte's "no base, but 32 bits of displacement" (mod 0, base 5: SDM 2A, table 2-3) for r13d if
- * REX.B is set and the address size is 32 bits.
+ * Zydis 4.0 takes the SIB byte's "no base, but 32 bits of displacement" (mod 0, base 5: SDM 2A, table 2-3)
+ * for r13d if REX.B is set and the address size is 32 bits.
  */
 static void correct_base(struct context *c)
 {
@@ -103,7 +106,8 @@ bool instruction_decode(struct context *c)
 	c->insn.mnemonic = ZYDIS_MNEMONIC_INVALID;
 	if (!left || (c->code_bits == 64 && !address_canonical(c, c->s->rip)))
 		return gp0(c);
-	first = 4096 - (uint32_t)((c->code_bits == 64 ? c->s->rip : c->s->rip + c->s->segment[X86_CS].base) & 4095);
+	first = 4096 -
+		(uint32_t)((c->code_bits == 64 ? c->s->rip : c->s->rip + c->s->segment[X86_CS].base) & 4095);
 	if (!fetch_until(c, first < left ? first : left))
 		return false;
 	status = ZydisDecoderDecodeInstruction(decoder, &context, c->bytes, c->fetched, &c->insn);
@@ -118,7 +122,8 @@ bool instruction_decode(struct context *c)
 		return decode_failure(c, status);
 	}
 	if (c->insn.operand_count_visible > VISIBLE_OPERANDS ||
-	    ZYAN_FAILED(ZydisDecoderDecodeOperands(decoder, &context, &c->insn, c->op, c->insn.operand_count_visible)))
+	    ZYAN_FAILED(ZydisDecoderDecodeOperands(decoder, &context, &c->insn, c->op,
+						   c->insn.operand_count_visible)))
 		return stop_unknown(c, "operands that Zydis cannot decode");
 	correct_base(c);
 	c->next_rip = c->s->rip + c->insn.length;
@@ -132,8 +137,8 @@ void instruction_format(const struct context *c, char *text, uint32_t size)
 	ZydisFormatter formatter;
 
 	if (ZYAN_FAILED(ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL)) ||
-	    ZYAN_FAILED(ZydisFormatterFormatInstruction(&formatter, &c->insn, c->op, c->insn.operand_count_visible, text,
-							size, c->s->rip, NULL)))
+	    ZYAN_FAILED(ZydisFormatterFormatInstruction(
+		    &formatter, &c->insn, c->op, c->insn.operand_count_visible, text, size, c->s->rip, NULL)))
 		memcpy(text, "?", 2);
 }
 
@@ -310,7 +315,8 @@ bool operand_read_bytes(struct context *c, unsigned n, void *to, uint32_t size)
 {
 	uint64_t linear;
 
-	return operand_linear(c, n, size, ACCESS_READ, &linear) && linear_read(c, linear, to, size, ACCESS_READ);
+	return operand_linear(c, n, size, ACCESS_READ, &linear) &&
+	       linear_read(c, linear, to, size, ACCESS_READ);
 }
 
 bool operand_write_bytes(struct context *c, unsigned n, const void *from, uint32_t size)

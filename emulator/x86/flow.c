@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Near jumps, calls, loops, and the instructions that only raise an exception. What changes CS is not covered. */
+/* Near jumps, calls, loops, and the instructions that only raise an exception. What changes CS is not
+ * covered. */
 #include "emulator/x86/handlers.h"
 
 /* The size of an instruction pointer in this instruction. In 64-bit code Intel's processors ignore the prefix
@@ -8,7 +9,8 @@ static uint32_t branch_size(const struct context *c)
 {
 	if (c->code_bits != 64)
 		return c->insn.operand_width / 8;
-	return c->machine->amd_branches && (c->insn.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) && !c->insn.raw.rex.W
+	return c->machine->amd_branches && (c->insn.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) &&
+			       !c->insn.raw.rex.W
 		       ? 2
 		       : 8;
 }
@@ -80,7 +82,8 @@ bool do_call(struct context *c)
 {
 	uint64_t rip, back = c->next_rip;
 
-	return branch_target(c, &rip) && rip_set(c, rip, branch_size(c)) && stack_push(c, back, branch_size(c));
+	return branch_target(c, &rip) && stack_push(c, back, branch_size(c)) &&
+	       rip_set(c, rip, branch_size(c));
 }
 
 bool do_ret(struct context *c)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The handlers that the table of opcodes names: each executes the decoded instruction of its context, with the
- * argument that the table gives for the mnemonic. False: context.stop says why, and the run loop goes back.
+ * The handlers that the table of opcodes names: each executes the decoded instruction of its context, with
+ * the argument that the table gives for the mnemonic. False: context.stop says why, and the run loop goes
+ * back.
  */
 #ifndef DVMM_EMULATOR_X86_HANDLERS_H
 #define DVMM_EMULATOR_X86_HANDLERS_H
@@ -126,7 +127,8 @@ bool do_emms(struct context *c);
 bool do_fwait(struct context *c);
 
 /* vector.c */
-bool do_vector_move(struct context *c);   /* argument: 1 if memory must be aligned; element size << 1 for masks */
+bool do_vector_move(
+	struct context *c); /* argument: 1 if memory must be aligned; element size << 1 for masks */
 bool do_scalar_move(struct context *c);   /* MOVSS 4, VMOVSD 8; also MOVSD */
 bool do_movd(struct context *c);          /* MOVD, MOVQ */
 bool do_half_move(struct context *c);     /* MOVLPS, MOVHPS and their like: 1 for the high half */

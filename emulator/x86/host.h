@@ -47,7 +47,7 @@ static inline uint64_t host_flags_out(uint64_t rax)
 
 /* dst = dst OP src. */
 #define HOST_BINARY(name, insn)                                                                              \
-	static inline uint64_t host_##name(uint64_t dst, uint64_t src, uint32_t size, uint64_t *rflags)     \
+	static inline uint64_t host_##name(uint64_t dst, uint64_t src, uint32_t size, uint64_t *rflags)      \
 	{                                                                                                    \
 		uint64_t f = host_flags_in(*rflags);                                                         \
 		HOST_SIZES(size, HOST_BINARY_##insn);                                                        \
@@ -73,7 +73,7 @@ HOST_BINARY(xor, xor)
 
 /* dst = OP dst. */
 #define HOST_UNARY(name, insn)                                                                               \
-	static inline uint64_t host_##name(uint64_t dst, uint32_t size, uint64_t *rflags)                   \
+	static inline uint64_t host_##name(uint64_t dst, uint32_t size, uint64_t *rflags)                    \
 	{                                                                                                    \
 		uint64_t f = host_flags_in(*rflags);                                                         \
 		HOST_SIZES(size, HOST_UNARY_##insn);                                                         \
@@ -90,7 +90,7 @@ HOST_UNARY(neg, neg)
 
 /* dst = dst OP count, count in CL. */
 #define HOST_SHIFT(name, insn)                                                                               \
-	static inline uint64_t host_##name(uint64_t dst, uint64_t count, uint32_t size, uint64_t *rflags)   \
+	static inline uint64_t host_##name(uint64_t dst, uint64_t count, uint32_t size, uint64_t *rflags)    \
 	{                                                                                                    \
 		uint64_t f = host_flags_in(*rflags);                                                         \
 		HOST_SIZES(size, HOST_SHIFT_##insn);                                                         \
@@ -131,7 +131,7 @@ HOST_SHIFT(rcr, rcr)
 	} while (0)
 
 #define HOST_DOUBLE(name, insn)                                                                              \
-	static inline uint64_t host_##name(uint64_t dst, uint64_t src, uint64_t count, uint32_t size,       \
+	static inline uint64_t host_##name(uint64_t dst, uint64_t src, uint64_t count, uint32_t size,        \
 					   uint64_t *rflags)                                                 \
 	{                                                                                                    \
 		uint64_t f = host_flags_in(*rflags);                                                         \
@@ -150,7 +150,7 @@ HOST_DOUBLE(shld, shld)
 HOST_DOUBLE(shrd, shrd)
 
 #define HOST_WORD_BINARY(name, insn)                                                                         \
-	static inline uint64_t host_##name(uint64_t dst, uint64_t src, uint32_t size, uint64_t *rflags)     \
+	static inline uint64_t host_##name(uint64_t dst, uint64_t src, uint32_t size, uint64_t *rflags)      \
 	{                                                                                                    \
 		uint64_t f = host_flags_in(*rflags);                                                         \
 		HOST_WORDS(size, HOST_BINARY_##insn);                                                        \
@@ -170,7 +170,7 @@ HOST_WORD_BINARY(imul, imul)
 
 /* BSF and BSR: with a source of 0 the destination stays, so all of the register is given and returned. */
 #define HOST_SCAN(name, insn)                                                                                \
-	static inline uint64_t host_##name(uint64_t dst, uint64_t src, uint32_t size, uint64_t *rflags)     \
+	static inline uint64_t host_##name(uint64_t dst, uint64_t src, uint32_t size, uint64_t *rflags)      \
 	{                                                                                                    \
 		uint64_t f = host_flags_in(*rflags);                                                         \
 		HOST_WORDS(size, HOST_BINARY_##insn);                                                        \
@@ -187,7 +187,7 @@ HOST_SCAN(bsr, bsr)
  * would be #DE in the guest would be SIGFPE here.
  */
 #define HOST_WIDE(name, insn)                                                                                \
-	static inline void host_##name(uint64_t *rax, uint64_t *rdx, uint64_t src, uint32_t size,           \
+	static inline void host_##name(uint64_t *rax, uint64_t *rdx, uint64_t src, uint32_t size,            \
 				       uint64_t *rflags)                                                     \
 	{                                                                                                    \
 		uint64_t f = host_flags_in(*rflags), lo = *rax, hi = *rdx;                                   \

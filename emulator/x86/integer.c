@@ -29,7 +29,9 @@ bool do_movsx(struct context *c)
 
 static uint64_t swap_bytes(uint64_t v, uint32_t size)
 {
-	return size == 8 ? __builtin_bswap64(v) : size == 4 ? __builtin_bswap32((uint32_t)v) : __builtin_bswap16((uint16_t)v);
+	return size == 8   ? __builtin_bswap64(v)
+	       : size == 4 ? __builtin_bswap32((uint32_t)v)
+			   : __builtin_bswap16((uint16_t)v);
 }
 
 bool do_movbe(struct context *c)
@@ -46,7 +48,8 @@ bool do_bswap(struct context *c)
 
 	if (!operand_read(c, 0, &v))
 		return false;
-	return operand_write(c, 0, size == 2 ? 0 : swap_bytes(v, size)); /* 16 bits: undefined, and 0 everywhere */
+	return operand_write(c, 0,
+			     size == 2 ? 0 : swap_bytes(v, size)); /* 16 bits: undefined, and 0 everywhere */
 }
 
 bool do_lea(struct context *c)
@@ -135,7 +138,8 @@ bool do_xchg(struct context *c)
 {
 	uint64_t a, b;
 
-	return operand_read(c, 0, &a) && operand_read(c, 1, &b) && operand_write(c, 1, a) && operand_write(c, 0, b);
+	return operand_read(c, 0, &a) && operand_read(c, 1, &b) && operand_write(c, 1, a) &&
+	       operand_write(c, 0, b);
 }
 
 bool do_xadd(struct context *c)
@@ -166,7 +170,8 @@ bool do_cmpxchg(struct context *c)
 }
 
 /* The parts of the register pair that CMPXCHG8B and CMPXCHG16B use, as they are in memory. */
-static void pair_read(const struct context *c, enum x86_gpr low, enum x86_gpr high, uint32_t size, uint8_t *to)
+static void pair_read(const struct context *c, enum x86_gpr low, enum x86_gpr high, uint32_t size,
+		      uint8_t *to)
 {
 	memcpy(to, &c->s->gpr[low], size);
 	memcpy(to + size, &c->s->gpr[high], size);
@@ -185,7 +190,8 @@ bool do_cmpxchg_wide(struct context *c)
 		return gp0(c);
 	if (!alignment_check(c, linear, size))
 		return false;
-	if (!(c->locked ? linear_locked_read(c, linear, old, size) : linear_read(c, linear, old, size, ACCESS_WRITE)))
+	if (!(c->locked ? linear_locked_read(c, linear, old, size)
+			: linear_read(c, linear, old, size, ACCESS_WRITE)))
 		return false;
 	pair_read(c, X86_RAX, X86_RDX, size / 2, expected);
 	pair_read(c, X86_RBX, X86_RCX, size / 2, new);

@@ -42,8 +42,18 @@ enum flag {
 };
 
 enum vector {
-	VECTOR_DE = 0, VECTOR_DB = 1, VECTOR_BP = 3, VECTOR_OF = 4, VECTOR_BR = 5, VECTOR_UD = 6, VECTOR_NM = 7,
-	VECTOR_SS = 12, VECTOR_GP = 13, VECTOR_PF = 14, VECTOR_MF = 16, VECTOR_AC = 17,
+	VECTOR_DE = 0,
+	VECTOR_DB = 1,
+	VECTOR_BP = 3,
+	VECTOR_OF = 4,
+	VECTOR_BR = 5,
+	VECTOR_UD = 6,
+	VECTOR_NM = 7,
+	VECTOR_SS = 12,
+	VECTOR_GP = 13,
+	VECTOR_PF = 14,
+	VECTOR_MF = 16,
+	VECTOR_AC = 17,
 };
 
 #define CR0_PE BIT(0)
@@ -101,8 +111,10 @@ enum rule {
 extern const struct opcode x86_opcode[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 
 /* Stops that only the run loop sees. */
-enum { STOP_RETRY = 100, /* another processor was quicker: execute the instruction once more */
-       STOP_BATCH };     /* the instruction must not be executed here; what came before stands */
+enum {
+	STOP_RETRY = 100, /* another processor was quicker: execute the instruction once more */
+	STOP_BATCH
+}; /* the instruction must not be executed here; what came before stands */
 
 #define VISIBLE_OPERANDS ZYDIS_MAX_OPERAND_COUNT_VISIBLE
 
@@ -128,7 +140,8 @@ struct context {
 	bool last;       /* end the run after this instruction */
 	bool stay;       /* REP: more iterations to come, rip stays */
 
-	/* A memory operand that is read and then written has one address, whatever happens to its registers. */
+	/* A memory operand that is read and then written has one address, whatever happens to its registers.
+	 */
 	bool modified_known;
 	uint64_t modified_linear;
 
@@ -163,6 +176,7 @@ bool stop_batch(struct context *c);
 bool state_needed(struct context *c, uint32_t parts);
 /* The point that a failing instruction goes back to is here: between two iterations of a REP form. */
 void context_checkpoint(struct context *c);
+void context_back(struct context *c);
 
 static inline bool gp0(struct context *c)
 {
@@ -193,7 +207,8 @@ bool linear_read(struct context *c, uint64_t linear, void *to, uint32_t size, en
 bool linear_write(struct context *c, uint64_t linear, const void *from, uint32_t size);
 /* Whether this access may be written, all of it: faults as a write. */
 bool linear_probe_write(struct context *c, uint64_t linear, uint32_t size);
-/* Atomically: old is read into c->locked_old, and c->locked_host remembered; write only if it is still there. */
+/* Atomically: old is read into c->locked_old, and c->locked_host remembered; write only if it is still there.
+ */
 bool linear_locked_read(struct context *c, uint64_t linear, void *to, uint32_t size);
 bool linear_locked_write(struct context *c, const void *from, uint32_t size);
 /* Segmentation: checks [offset, offset + size) and forms the linear address. */
@@ -281,11 +296,11 @@ static inline void status_set(struct context *c, uint64_t flags)
 }
 
 /* --- XSAVE state (xstate.c). */
-#define XCOMPONENT_X87     0u
-#define XCOMPONENT_SSE     1u
-#define XCOMPONENT_AVX     2u
-#define XCOMPONENT_OPMASK  5u
-#define XCOMPONENT_ZMM     6u /* the upper halves of ZMM0 to ZMM15 */
+#define XCOMPONENT_X87      0u
+#define XCOMPONENT_SSE      1u
+#define XCOMPONENT_AVX      2u
+#define XCOMPONENT_OPMASK   5u
+#define XCOMPONENT_ZMM      6u /* the upper halves of ZMM0 to ZMM15 */
 #define XCOMPONENT_ZMM_HIGH 7u /* ZMM16 to ZMM31 */
 /* False, with a stop, if the caller has not supplied it. All components are valid in the image afterwards. */
 bool xstate_ready(struct context *c);

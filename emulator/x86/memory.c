@@ -147,8 +147,9 @@ bool linear_locked_read(struct context *c, uint64_t linear, void *to, uint32_t s
 	if (!t)
 		return false;
 	if (!t->host) /* a device has no atomic operations: read and write */
-		return until_page_end(linear, size) == size ? device_read(c, t->gpa | (linear & 4095), to, size)
-							    : stop_unknown(c, "locked access across pages");
+		return until_page_end(linear, size) == size
+			       ? device_read(c, t->gpa | (linear & 4095), to, size)
+			       : stop_unknown(c, "locked access across pages");
 	if ((linear & 63) + size > 64)
 		return stop_unknown(c, "locked access across cache lines");
 	c->locked_host = t->host + (linear & 4095);
@@ -231,8 +232,8 @@ static bool segment_fault(struct context *c, enum x86_segment_register seg)
 }
 
 /* SDM 3A, 5.4 to 5.5: type and limit. offset is within 32 bits. */
-static bool segment_allows(const struct context *c, enum x86_segment_register seg, uint64_t offset, uint32_t size,
-			   enum access access)
+static bool segment_allows(const struct context *c, enum x86_segment_register seg, uint64_t offset,
+			   uint32_t size, enum access access)
 {
 	const struct x86_segment *s = &c->s->segment[seg];
 	uint32_t type = s->attributes & 15;
@@ -283,8 +284,8 @@ bool segment_read(struct context *c, enum x86_segment_register seg, uint64_t off
 	uint64_t linear;
 
 	*value = 0;
-	return segment_linear(c, seg, offset, size, ACCESS_READ, &linear) && alignment_check(c, linear, size) &&
-	       linear_read(c, linear, value, size, ACCESS_READ);
+	return segment_linear(c, seg, offset, size, ACCESS_READ, &linear) &&
+	       alignment_check(c, linear, size) && linear_read(c, linear, value, size, ACCESS_READ);
 }
 
 bool segment_write(struct context *c, enum x86_segment_register seg, uint64_t offset, uint64_t value,
@@ -292,6 +293,6 @@ bool segment_write(struct context *c, enum x86_segment_register seg, uint64_t of
 {
 	uint64_t linear;
 
-	return segment_linear(c, seg, offset, size, ACCESS_WRITE, &linear) && alignment_check(c, linear, size) &&
-	       linear_write(c, linear, &value, size);
+	return segment_linear(c, seg, offset, size, ACCESS_WRITE, &linear) &&
+	       alignment_check(c, linear, size) && linear_write(c, linear, &value, size);
 }

@@ -115,7 +115,8 @@ bool do_mulx(struct context *c)
 		return false;
 	product = (unsigned __int128)v * gpr_read(c, X86_RDX, size);
 	/* The high half is written last: it stays if both destinations are one register. */
-	return operand_write(c, 1, (uint64_t)product) && operand_write(c, 0, (uint64_t)(product >> (size * 8)));
+	return operand_write(c, 1, (uint64_t)product) &&
+	       operand_write(c, 0, (uint64_t)(product >> (size * 8)));
 }
 
 bool do_adx(struct context *c)

@@ -121,7 +121,8 @@ bool do_pushf(struct context *c)
 
 bool do_popf(struct context *c)
 {
-	uint64_t change = FLAGS_STATUS | FLAG_TF | FLAG_DF | FLAG_NT | FLAG_AC | FLAG_ID, old = c->s->rflags, v;
+	uint64_t change = FLAGS_STATUS | FLAG_TF | FLAG_DF | FLAG_NT | FLAG_AC | FLAG_ID, old = c->s->rflags,
+		 v;
 	uint32_t size = c->opcode->argument;
 
 	if (!flags_admitted(c) || !stack_pop(c, &v, size))

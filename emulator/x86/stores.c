@@ -90,10 +90,11 @@ bool stores_overlay(const struct context *c, uint64_t gpa, void *data, uint32_t 
 void memory_copy_in(void *to, const uint8_t *from, uint32_t size)
 {
 	if (size <= 8 && !((uintptr_t)from & (size - 1)) && !(size & (size - 1))) {
-		uint64_t v = size == 1   ? __atomic_load_n(from, __ATOMIC_ACQUIRE)
-			     : size == 2 ? __atomic_load_n((const uint16_t *)(const void *)from, __ATOMIC_ACQUIRE)
-			     : size == 4 ? __atomic_load_n((const uint32_t *)(const void *)from, __ATOMIC_ACQUIRE)
-					 : __atomic_load_n((const uint64_t *)(const void *)from, __ATOMIC_ACQUIRE);
+		uint64_t v =
+			size == 1   ? __atomic_load_n(from, __ATOMIC_ACQUIRE)
+			: size == 2 ? __atomic_load_n((const uint16_t *)(const void *)from, __ATOMIC_ACQUIRE)
+			: size == 4 ? __atomic_load_n((const uint32_t *)(const void *)from, __ATOMIC_ACQUIRE)
+				    : __atomic_load_n((const uint64_t *)(const void *)from, __ATOMIC_ACQUIRE);
 		memcpy(to, &v, size);
 		return;
 	}

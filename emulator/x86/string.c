@@ -108,22 +108,35 @@ static bool string_ends(const struct context *c, enum string_form form)
 	return !(c->s->rflags & FLAG_ZF) == !(c->insn.attributes & ZYDIS_ATTRIB_HAS_REPNE);
 }
 
+/* Must the run end between two iterations? With TF set there is a trap after each. */
+static bool string_pauses(const struct context *c, uint32_t done)
+{
+	return done >= REP_BYTES || !stores_room(c, 2) || c->device_write || c->reads_used ||
+	       (done && (c->s->rflags & FLAG_TF));
+}
+
 static bool string_repeated(struct context *c, enum string_form form, uint32_t size)
 {
 	uint32_t address = c->insn.address_width / 8;
 
 	for (uint32_t done = 0; gpr_read(c, X86_RCX, address); done += size) {
-		if (done >= REP_BYTES || !stores_room(c, 2) || c->device_write || c->reads_used) {
+		if (string_pauses(c, done)) {
 			c->stay = true;
 			return true;
 		}
-		if (!string_once(c, form, size))
-			return done && c->stop != X86_EXCEPTION ? (c->stay = true) : false;
+		if (!string_once(c, form, size)) {
+			if (!done || c->stop == X86_EXCEPTION)
+				return false;
+			context_back(c); /* what cannot be done in this run will be the next run's first */
+			c->stay = true;
+			return true;
+		}
 		gpr_write(c, X86_RCX, gpr_read(c, X86_RCX, address) - 1, address);
 		if (string_ends(c, form))
 			return true;
 		if (!c->device_write)
 			context_checkpoint(c);
+		c->cpu->changed |= X86_REGS;
 	}
 	return true;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Flags, caches, bases, processor identification, random numbers: what is of the system but no control register. */
+/* Flags, caches, bases, processor identification, random numbers: what is of the system but no control
+ * register. */
 #include "emulator/x86/handlers.h"
 
 #include <immintrin.h>

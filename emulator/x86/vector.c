@@ -4,7 +4,8 @@
  *
  * Theory of operation: a vector register lies in up to three components of the XSAVE image, 16, 16 and 32
  * bytes of it (or, from 16 on, in one component as a whole). It is read as 64 bytes; written with the
- * width of the operand, and forms with VEX or EVEX clear the rest. The checks of SDM 2, 2.4 to 2.7 come first.
+ * width of the operand, and forms with VEX or EVEX clear the rest. The checks of SDM 2, 2.4 to 2.7 come
+ * first.
  */
 #include "emulator/x86/handlers.h"
 
@@ -140,8 +141,8 @@ static unsigned unmasked_count(const struct context *c)
 
 static bool is_masked(const struct context *c)
 {
-	return c->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX && c->insn.avx.mask.reg > ZYDIS_REGISTER_K0 &&
-	       c->insn.avx.mask.reg <= ZYDIS_REGISTER_K7;
+	return c->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX &&
+	       c->insn.avx.mask.reg > ZYDIS_REGISTER_K0 && c->insn.avx.mask.reg <= ZYDIS_REGISTER_K7;
 }
 
 static bool is_zeroing(const struct context *c)
@@ -193,15 +194,16 @@ static bool vector_memory(struct context *c, unsigned n, uint8_t *value, uint32_
 	bool aligned = c->opcode->argument & 1;
 	uint64_t linear;
 
-	if (!operand_linear(c, n, size, access, &linear))
-		return false;
 	if (is_masked(c) && !mask_selects(c, size))
 		return true;
+	if (!operand_linear(c, n, size, access, &linear))
+		return false;
 	if (aligned && (linear & (size - 1)))
 		return gp0(c);
 	if (is_masked(c))
 		return masked_memory(c, value, size, c->opcode->argument >> 1, store, linear);
-	return store ? linear_write(c, linear, value, size) : linear_read(c, linear, value, size, ACCESS_READ);
+	return store ? linear_write(c, linear, value, size)
+		     : linear_read(c, linear, value, size, ACCESS_READ);
 }
 
 /* Elements that the mask leaves out are zero, or those of the destination. */
@@ -271,7 +273,9 @@ bool do_broadcast(struct context *c)
 
 bool do_scalar_move(struct context *c)
 {
-	uint32_t size = c->insn.mnemonic == ZYDIS_MNEMONIC_MOVSD ? 8 : c->opcode->argument; /* the string form's is 4 */
+	uint32_t size = c->insn.mnemonic == ZYDIS_MNEMONIC_MOVSD
+				? 8
+				: c->opcode->argument; /* the string form's is 4 */
 	unsigned count = unmasked_count(c), to = unmasked(c, 0), from = unmasked(c, count - 1);
 	uint8_t value[VECTOR_BYTES] = {0}, low[VECTOR_BYTES];
 
@@ -293,7 +297,8 @@ bool do_scalar_move(struct context *c)
 /* MOVD, MOVQ: a register of either kind or memory, zero-extended into a vector. */
 bool do_movd(struct context *c)
 {
-	uint32_t size = c->insn.mnemonic == ZYDIS_MNEMONIC_MOVQ || c->insn.mnemonic == ZYDIS_MNEMONIC_VMOVQ ? 8 : 4;
+	uint32_t size =
+		c->insn.mnemonic == ZYDIS_MNEMONIC_MOVQ || c->insn.mnemonic == ZYDIS_MNEMONIC_VMOVQ ? 8 : 4;
 	uint8_t value[VECTOR_BYTES] = {0};
 	uint64_t v;
 

@@ -109,7 +109,7 @@ void context_checkpoint(struct context *c)
 	c->undo_last_size = log->count ? log->entry[log->count - 1].size : 0;
 }
 
-static void context_back(struct context *c)
+void context_back(struct context *c)
 {
 	struct x86_stores *log = &c->cpu->stores;
 
@@ -238,9 +238,6 @@ static enum x86_stop run_result(struct context *c)
 
 	if (c->stop == STOP_BATCH || c->stop == STOP_RETRY || (c->executed && asks))
 		c->stop = X86_DONE;
-	/* Iterations of a REP form before a fault. */
-	if (memcmp(c->s->gpr, c->undo_gpr, sizeof(c->undo_gpr)))
-		c->cpu->changed |= X86_REGS;
 	c->cpu->stop = (uint32_t)c->stop;
 	c->cpu->executed = c->executed;
 	return (enum x86_stop)c->stop;

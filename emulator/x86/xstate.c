@@ -2,25 +2,25 @@
 /*
  * Saving and restoring the XSAVE state: SDM 1, chapter 13.
  *
- * Theory of operation: the state is an image in the standard format. At first use in a run the components that
- * its XSTATE_BV leaves out are set to their initial configuration, so that all of it can be read as it is;
- * XSTATE_BV stays what the processor calls XINUSE. A save is a list of pieces of that image and where in the
- * guest's area they go. A restore reads all that it needs into a copy first, then checks, then changes the
- * state: a fault leaves it alone. The guest's header decides nothing but which components are loaded;
+ * Theory of operation: the state is an image in the standard format. At first use in a run the components
+ * that its XSTATE_BV leaves out are set to their initial configuration, so that all of it can be read as it
+ * is; XSTATE_BV stays what the processor calls XINUSE. A save is a list of pieces of that image and where in
+ * the guest's area they go. A restore reads all that it needs into a copy first, then checks, then changes
+ * the state: a fault leaves it alone. The guest's header decides nothing but which components are loaded;
  * sizes and places are the machine's.
  *
  * Not covered: supervisor components, which KVM_GET_XSAVE2 does not contain.
  */
 #include "emulator/x86/handlers.h"
 
-#define AREA_MXCSR  24u
-#define AREA_ST     32u
-#define AREA_XMM    160u
-#define AREA_XMM_END 416u
-#define AREA_HEADER 512u
+#define AREA_MXCSR    24u
+#define AREA_ST       32u
+#define AREA_XMM      160u
+#define AREA_XMM_END  416u
+#define AREA_HEADER   512u
 #define AREA_EXTENDED 576u
 
-#define MXCSR_INITIAL 0x1f80u
+#define MXCSR_INITIAL   0x1f80u
 #define XCOMP_COMPACTED BIT(63)
 
 static uint64_t load64(const uint8_t *from)
@@ -177,8 +177,8 @@ static bool xsave_area(struct context *c, uint32_t size, enum access access, uin
 
 /* --- The legacy region. */
 
-/* x87 state as the guest's form of the instruction lays it out: FIP and FDP of 64 bits, or of 32 and selectors,
- * which processors of today save as 0. */
+/* x87 state as the guest's form of the instruction lays it out: FIP and FDP of 64 bits, or of 32 and
+ * selectors, which processors of today save as 0. */
 static void x87_to_guest(struct context *c, uint8_t *area, bool wide)
 {
 	memcpy(area, image(c), AREA_MXCSR);
@@ -292,18 +292,23 @@ bool do_xsave(struct context *c)
 	struct xsave x = {.compacted = form == XSAVE_COMPACT || form == XSAVE_SUPERVISOR,
 			  .wide = c->opcode->argument & 1};
 	uint64_t enabled, in_use;
+	uint32_t bytes;
 	bool mxcsr;
 
 	if (!xsave_begin(c, form == XSAVE_SUPERVISOR, &enabled, &x.rfbm))
 		return false;
-	if (!xsave_area(c, xsave_bytes(c, x.rfbm, x.compacted), ACCESS_WRITE, &x.linear))
+	bytes = xsave_bytes(c, x.rfbm, x.compacted);
+	/* All of the area must be writable, also what will be left out. */
+	if (!xsave_area(c, bytes, ACCESS_WRITE, &x.linear) || !linear_probe_write(c, x.linear, bytes))
 		return false;
 	in_use = xstate_in_use(c);
 	if (load32(image(c) + AREA_MXCSR) != MXCSR_INITIAL)
 		in_use |= BIT(XCOMPONENT_SSE); /* SDM 1, 13.6 */
 	x.save = form == XSAVE_PLAIN ? x.rfbm : x.rfbm & in_use;
-	mxcsr = x.compacted ? x.save & BIT(XCOMPONENT_SSE) : x.rfbm & (BIT(XCOMPONENT_SSE) | BIT(XCOMPONENT_AVX));
-	return legacy_save(c, x.linear, x.save & BIT(XCOMPONENT_X87), mxcsr, x.save & BIT(XCOMPONENT_SSE), x.wide) &&
+	mxcsr = x.compacted ? x.save & BIT(XCOMPONENT_SSE)
+			    : x.rfbm & (BIT(XCOMPONENT_SSE) | BIT(XCOMPONENT_AVX));
+	return legacy_save(c, x.linear, x.save & BIT(XCOMPONENT_X87), mxcsr, x.save & BIT(XCOMPONENT_SSE),
+			   x.wide) &&
 	       header_save(c, &x, in_use) && components_save(c, &x);
 }
 
@@ -358,8 +363,9 @@ static bool components_read(struct context *c, struct xrstor *x)
 		if (x->compacted ? !(x->layout & BIT(i)) : !(x->rfbm & BIT(i)))
 			continue;
 		at = component_place(part, x->compacted, &next);
-		if ((x->rfbm & x->present & BIT(i)) && !linear_read(c, x->linear + at, x->copy + part->offset,
-								    component_bytes(c, i, part->size), ACCESS_READ))
+		if ((x->rfbm & x->present & BIT(i)) &&
+		    !linear_read(c, x->linear + at, x->copy + part->offset, component_bytes(c, i, part->size),
+				 ACCESS_READ))
 			return false;
 	}
 	return true;
@@ -432,7 +438,9 @@ bool do_xrstor(struct context *c)
 	    !xsave_area(c, AREA_EXTENDED, ACCESS_READ, &x.linear) || !header_read(c, &x))
 		return false;
 	/* Once more, with the size that the header says. */
-	if (!xsave_area(c, xsave_bytes(c, x.compacted ? x.layout & ~XCOMP_COMPACTED : x.rfbm & x.present, x.compacted),
+	if (!xsave_area(c,
+			xsave_bytes(c, x.compacted ? x.layout & ~XCOMP_COMPACTED : x.rfbm & x.present,
+				    x.compacted),
 			ACCESS_READ, &x.linear))
 		return false;
 	if (!legacy_read(c, &x) || !components_read(c, &x))
@@ -458,13 +466,13 @@ bool do_fxsave(struct context *c)
 {
 	uint64_t linear;
 
-	return fx_begin(c, ACCESS_WRITE, &linear) &&
+	return fx_begin(c, ACCESS_WRITE, &linear) && linear_probe_write(c, linear, 512) &&
 	       legacy_save(c, linear, true, true, c->s->cr4 & CR4_OSFXSR, c->opcode->argument);
 }
 
 bool do_fxrstor(struct context *c)
 {
-	uint8_t area[AREA_XMM_END];
+	uint8_t area[512];
 	uint64_t linear;
 
 	if (!fx_begin(c, ACCESS_READ, &linear) || !linear_read(c, linear, area, sizeof(area), ACCESS_READ))
