@@ -115,9 +115,11 @@ bool do_xgetbv(struct context *c);
 bool do_xsetbv(struct context *c);
 bool do_fence(struct context *c);
 
-/* xstate.c */
+/* xsave.c */
 bool do_xsave(struct context *c);  /* enum xsave_form << 1 | 64-bit form */
 bool do_xrstor(struct context *c); /* supervisor << 1 | 64-bit form */
+
+/* xstate.c */
 bool do_fxsave(struct context *c); /* argument: 64-bit form */
 bool do_fxrstor(struct context *c);
 bool do_ldmxcsr(struct context *c);
@@ -127,8 +129,7 @@ bool do_emms(struct context *c);
 bool do_fwait(struct context *c);
 
 /* vector.c */
-bool do_vector_move(
-	struct context *c); /* argument: 1 if memory must be aligned; element size << 1 for masks */
+bool do_vector_move(struct context *c);   /* 1 if memory must be aligned; element size << 1 for masks */
 bool do_scalar_move(struct context *c);   /* MOVSS 4, VMOVSD 8; also MOVSD */
 bool do_movd(struct context *c);          /* MOVD, MOVQ */
 bool do_half_move(struct context *c);     /* MOVLPS, MOVHPS and their like: 1 for the high half */

@@ -232,6 +232,68 @@ START_TEST(hostile_state_is_harmless)
 }
 END_TEST
 
+static uint64_t random_state = 88172645463325252u;
+
+static uint64_t random64(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state;
+}
+
+static uint64_t random_address(void)
+{
+	switch (random64() % 4) {
+	case 0:
+		return random64();
+	case 1:
+		return random64() & 0xffffffff;
+	default:
+		return DATA_GPA + random64() % 0x3000;
+	}
+}
+
+/* Random bytes of code in every mode, over random registers, sometimes over random tables and segments, with an
+ * XSAVE image of random content and size. What matters is that the sanitizers and the processor do not mind. */
+START_TEST(random_machines_do_no_harm)
+{
+	unsigned executed = 0;
+
+	for (unsigned n = 0; n < 3000; n++) {
+		start(random64() % 6, random64() % 2 ? 3 : 0);
+		for (unsigned i = 0; i < 16; i++)
+			cpu.state.gpr[i] = random_address();
+		for (unsigned i = 0; i < 0x3000; i += 8)
+			ram64_set(DATA_GPA + i, random64());
+		cpu.xstate.size = (uint32_t)(random64() % 8 ? 2432 : random64() % 5000);
+		for (unsigned i = 0; i < 2560; i += 8)
+			memcpy(cpu.xstate.image + i, ram + DATA_GPA + i, 8);
+		if (random64() % 8 == 0)
+			ram64_set(RAM_BYTES - 0x4000 + random64() % 0x4000 / 8 * 8, random64());
+		if (random64() % 8 == 0)
+			memcpy(&cpu.state.segment[random64() % 6], ram + DATA_GPA, sizeof(struct x86_segment));
+		cpu.state.rflags = random64() & 0x7cffd7;
+		cpu.state.cr4 ^= random64() & 0x350000;
+		cpu.state.xcr0 = random64() % 4 ? 0xe7 : random64();
+		cpu.reads = (uint32_t)random64();
+		for (unsigned k = 0; k < 40; k++) {
+			unsigned budget = 1 + (unsigned)(random64() % 20);
+
+			cpu.state.rip = CODE_GPA;
+			for (unsigned i = 0; i < 64; i += 8)
+				ram64_set(CODE_GPA + i, random64());
+			ck_assert_int_le(run(budget), X86_UNKNOWN);
+			ck_assert_uint_le(cpu.stores.count, X86_STORES);
+			ck_assert_uint_le(cpu.executed, budget);
+			executed += cpu.executed;
+			apply();
+		}
+	}
+	ck_assert_uint_gt(executed, 10000);
+}
+END_TEST
+
 /* --- REP. */
 
 START_TEST(rep_is_bounded_and_continues)
@@ -632,6 +694,7 @@ int main(void)
 	Suite *suite = suite_create("x86_run");
 	TCase *tc = tcase_create("run");
 
+	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, fetch_crosses_pages);
 	tcase_add_test(tc, fetch_does_not_touch_what_it_does_not_need);
 	tcase_add_test(tc, instructions_have_15_bytes);
@@ -645,6 +708,7 @@ int main(void)
 	tcase_add_test(tc, loads_see_the_log);
 	tcase_add_test(tc, apply_takes_nothing_on_trust);
 	tcase_add_test(tc, hostile_state_is_harmless);
+	tcase_add_test(tc, random_machines_do_no_harm);
 	tcase_add_test(tc, rep_is_bounded_and_continues);
 	tcase_add_test(tc, rep_downwards_continues);
 	tcase_add_test(tc, rep_faults_between_iterations);
