@@ -95,7 +95,8 @@ struct x86_state {
 	uint32_t unused;
 };
 
-/* XSAVE state in the standard (not compacted) format, as KVM_GET_XSAVE2 returns it. */
+/* XSAVE state in the standard (not compacted) format, as KVM_GET_XSAVE2 returns it. x86_run() may fill
+ * components that XSTATE_BV leaves out with their initial values, which changes nothing. */
 #define X86_XSTATE_BYTES 4096u
 struct x86_xstate {
 	uint32_t size; /* valid bytes of the image; 0: not supplied. At least 576 otherwise */
@@ -133,10 +134,12 @@ struct x86_device_access {
 /* Why a run stopped. What was executed before in the batch stands, the instruction that stopped it has
  * changed nothing, unless said otherwise. Values are part of the protocol between processes. */
 enum x86_stop {
-	X86_DONE = 1,   /* enter the guest again: see cpu->executed; 0 only after much contention in memory */
-	X86_EXCEPTION,  /* deliver cpu->exception */
-	X86_WANT_STATE, /* cpu->want names the parts of the state that are missing. executed is 0 */
-	X86_WANT_READ,  /* cpu->device (gpa, size) is to be read. executed is 0 */
+	X86_DONE = 1,  /* enter the guest again. cpu->executed is 0 only if other vCPUs kept changing what the
+			  instruction works on, or the page tables between a device read and its use */
+	X86_EXCEPTION, /* deliver cpu->exception. A REP form may have made iterations: registers are those of
+			  the iteration that faulted, and what the others stored is in the log */
+	X86_WANT_STATE,   /* cpu->want names the parts of the state that are missing. executed is 0 */
+	X86_WANT_READ,    /* cpu->device (gpa, size) is to be read. executed is 0 */
 	X86_DEVICE_WRITE, /* the one instruction executed is complete but for writing cpu->device. A REP form
 			     has made an iteration, and rip is still at it */
 	X86_UNKNOWN,      /* not covered: cpu->unknown. executed is 0 */
@@ -152,12 +155,17 @@ struct x86_exception {
 	uint64_t dr6;     /* #DB: bits to set in DR6 (BS after a single step) */
 };
 
-/* What the caller owes to the guest besides registers and memory. */
+/*
+ * What the caller owes to the guest besides registers and memory:
+ *   X86_FLUSH_TLB         INVPCID, INVLPG: have KVM drop all translations of this vCPU
+ *   X86_INTERRUPT_SHADOW  the last instruction was STI: no interrupt before the next one has been executed.
+ * If it is not set after executed > 0, a shadow that KVM had before is over X86_WRITE_BACK        WBINVD,
+ * WBNOINVD, INVD: nothing to do
+ */
 enum x86_effect {
-	X86_FLUSH_TLB = 1u << 0, /* INVPCID: have KVM drop all translations of this vCPU */
-	X86_INTERRUPT_SHADOW =
-		1u << 1, /* the last instruction was STI or POP SS: no interrupt before the next one */
-	X86_WRITE_BACK = 1u << 2, /* WBINVD, WBNOINVD, INVD: nothing to do, for statistics */
+	X86_FLUSH_TLB = 1u << 0,
+	X86_INTERRUPT_SHADOW = 1u << 1,
+	X86_WRITE_BACK = 1u << 2,
 };
 
 struct x86_unknown {
@@ -173,7 +181,8 @@ struct x86_cpu {
 	/* Results of x86_run(). */
 	uint32_t stop;     /* enum x86_stop, what x86_run() returned */
 	uint32_t executed; /* instructions completed (a REP form stopped by its bound counts as one) */
-	uint32_t changed;  /* enum x86_part: may be narrower than what was executed could change */
+	uint32_t changed;  /* enum x86_part: what the caller has to set. Of X86_SREGS only the bases of fs and
+			      gs  ever change, of X86_MSRS kernel_gs_base */
 	uint32_t want;     /* enum x86_part */
 	uint32_t effects;  /* enum x86_effect */
 	uint32_t mnemonic; /* ZydisMnemonic of the first instruction, for statistics; 0: not decoded */
@@ -220,7 +229,9 @@ void x86_machine_init(struct x86_machine *machine, const struct guest_memory *me
  * the host's atomics, are only executed as the first of a run, and end it.
  *
  * Which features the guest has is decided by the control registers and by the host: CPUID is not consulted
- * otherwise. Protection keys and shadow stacks are not enforced; hardware breakpoints are not looked at.
+ * otherwise. Protection keys and shadow stacks are not enforced; hardware breakpoints are not looked at; the
+ * single-step trap after an instruction that ends in X86_DEVICE_WRITE is left out. The PDPTEs of PAE paging
+ * are read from memory each time. A locked access that crosses a cache line is X86_UNKNOWN.
  *
  * In a batch, after the first instruction, the run ends (X86_DONE) before an instruction that
  *   - stores to anything but the stack (implicit, or by rsp or rbp) or a gs-based address;
