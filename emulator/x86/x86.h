@@ -13,13 +13,13 @@
  * they call undefined come out as the host's processor leaves them, because it executes the operation.
  *
  * What the caller does, in order:
- *   1. fill cpu->state (and state.have), cpu->xstate if it has it, reads.count = 0; x86_run()
+ *   1. fill cpu->state (and state.have), cpu->xstate if it has it, and set cpu->reads to 0; x86_run()
  *   2. X86_WANT_STATE: fill in what cpu->want names, run again. X86_WANT_READ: perform the device read
- *      cpu->device, append it to cpu->reads, run again; the instruction starts again from its beginning, so
- *      all earlier reads must stay in the list. Neither has changed anything.
+ *      cpu->device, append it to cpu->read[] with its data, increment cpu->reads, run again; the instruction
+ *      starts again from its beginning, so all earlier reads must stay. Neither has changed anything.
  *   3. any other stop: journal cpu->stores (with state), x86_apply() them (applying twice does no harm),
- * perform cpu->device if the stop is X86_DEVICE_WRITE, set the registers that cpu->changed names, deliver
- * cpu->exception if there is one, look at cpu->effects, then enter the guest.
+ *      perform cpu->device if the stop is X86_DEVICE_WRITE, set the registers that cpu->changed names,
+ * deliver cpu->exception if there is one, look at cpu->effects, then enter the guest.
  */
 #ifndef DVMM_EMULATOR_X86_X86_H
 #define DVMM_EMULATOR_X86_X86_H
@@ -52,13 +52,11 @@ enum x86_segment_register { X86_ES, X86_CS, X86_SS, X86_DS, X86_FS, X86_GS };
 
 /* Parts of the processor: what the caller has filled in, what an instruction wants, what it changed. */
 enum x86_part {
-	X86_REGS = 1u << 0,  /* gpr, rip, rflags: always needed */
-	X86_SREGS = 1u << 1, /* segments, tables, cr0 to cr4, efer: always needed */
-	X86_XCR0 = 1u << 2,  /* xcr0: XGETBV, XSETBV, the XSAVE family and all VEX and EVEX forms */
-	X86_MSRS = 1u << 3,  /* kernel_gs_base (SWAPGS), tsc_aux (RDPID), xss (XSAVES, XRSTORS) */
-	X86_XSTATE =
-		1u
-		<< 4, /* struct x86_xstate: in cpu->want, and in cpu->changed; `have` is xstate.size != 0 */
+	X86_REGS = 1u << 0,   /* gpr, rip, rflags: always needed */
+	X86_SREGS = 1u << 1,  /* segments, tables, cr0 to cr4, efer: always needed */
+	X86_XCR0 = 1u << 2,   /* xcr0: XGETBV, XSETBV, the XSAVE family and all VEX and EVEX forms */
+	X86_MSRS = 1u << 3,   /* kernel_gs_base (SWAPGS), tsc_aux (RDPID), xss (XSAVES, XRSTORS) */
+	X86_XSTATE = 1u << 4, /* struct x86_xstate; supplied if its size is not 0 */
 };
 
 /* A segment register with its hidden part. attributes has the layout of the VMCS (SDM 3C, 25.4.1): bits 0 to
@@ -190,7 +188,7 @@ struct x86_cpu {
 	struct x86_device_access device;
 	struct x86_unknown unknown;
 
-	/* In: device reads that were asked for and done. */
+	/* In: device reads that were asked for and done. Any stop but X86_WANT_... sets it to 0. */
 	uint32_t reads; /* valid entries of read[], at most X86_DEVICE_READS */
 	uint32_t unused;
 	struct x86_device_access read[X86_DEVICE_READS];

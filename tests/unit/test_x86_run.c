@@ -254,8 +254,9 @@ static uint64_t random_address(void)
 	}
 }
 
-/* Random bytes of code in every mode, over random registers, sometimes over random tables and segments, with an
- * XSAVE image of random content and size. What matters is that the sanitizers and the processor do not mind. */
+/* Random bytes of code in every mode, over random registers, sometimes over random tables and segments, with
+ * an XSAVE image of random content and size. What matters is that the sanitizers and the processor do not
+ * mind. */
 START_TEST(random_machines_do_no_harm)
 {
 	unsigned executed = 0;
@@ -272,7 +273,8 @@ START_TEST(random_machines_do_no_harm)
 		if (random64() % 8 == 0)
 			ram64_set(RAM_BYTES - 0x4000 + random64() % 0x4000 / 8 * 8, random64());
 		if (random64() % 8 == 0)
-			memcpy(&cpu.state.segment[random64() % 6], ram + DATA_GPA, sizeof(struct x86_segment));
+			memcpy(&cpu.state.segment[random64() % 6], ram + DATA_GPA,
+			       sizeof(struct x86_segment));
 		cpu.state.rflags = random64() & 0x7cffd7;
 		cpu.state.cr4 ^= random64() & 0x350000;
 		cpu.state.xcr0 = random64() % 4 ? 0xe7 : random64();
@@ -451,6 +453,8 @@ START_TEST(a_device_read_is_asked_for)
 	/* An answer to another question is not taken. */
 	cpu.state.rip = CODE_GPA;
 	cpu.state.gpr[X86_RBX] = DEVICE + 8;
+	ck_assert_uint_eq(cpu.reads, 0);
+	cpu.reads = 1;
 	ck_assert_int_eq(run(1), X86_DONE);
 	ck_assert_uint_eq(cpu.executed, 0);
 	ck_assert_uint_eq(cpu.state.rip, CODE_GPA);
@@ -528,7 +532,6 @@ START_TEST(a_string_comes_from_a_device)
 	cpu.state.gpr[X86_RDI] = DATA_GPA;
 	cpu.state.gpr[X86_RCX] = 3;
 	for (unsigned i = 0; i < 3; i++) {
-		cpu.reads = 0;
 		ck_assert_int_eq(run(1), X86_WANT_READ);
 		ck_assert_uint_eq(cpu.device.gpa, DEVICE + 4 * i);
 		cpu.read[0] = cpu.device;
