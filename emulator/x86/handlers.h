@@ -135,6 +135,7 @@ bool do_movd(struct context *c);          /* MOVD, MOVQ */
 bool do_half_move(struct context *c);     /* MOVLPS, MOVHPS and their like: 1 for the high half */
 bool do_half_exchange(struct context *c); /* MOVHLPS 0, MOVLHPS 1 */
 bool do_broadcast(struct context *c);     /* argument: bytes of the element */
+bool do_kmov(struct context *c);          /* argument: bytes */
 bool do_vzero(struct context *c);         /* argument: 1 for VZEROALL */
 
 #endif

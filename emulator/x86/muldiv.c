@@ -133,14 +133,24 @@ bool do_adx(struct context *c)
 	return operand_write(c, 0, (uint64_t)sum);
 }
 
-/* --- Decimal adjustment: SF, ZF and PF follow AL; the flags called undefined are cleared, as by logic. */
+/*
+ * --- Decimal adjustment. The flags that the manuals call undefined are those of the addition or subtraction
+ * that adjusts AL, as Zen 5 leaves them.
+ */
 
-static void adjust_flags(struct context *c, uint64_t carries)
+/* The sum or difference, whose flags are set. */
+static uint64_t adjust(struct context *c, uint64_t v, uint64_t by, bool subtract, uint32_t size)
 {
-	uint64_t flags = c->s->rflags, al = gpr_read(c, X86_RAX, 1);
+	uint64_t flags = c->s->rflags;
 
-	host_and(al, al, 1, &flags);
-	status_set(c, flags | carries);
+	v = subtract ? host_sub(v, by, size, &flags) : host_add(v, by, size, &flags);
+	status_set(c, flags);
+	return v;
+}
+
+static void set_carries(struct context *c, uint64_t carries)
+{
+	c->s->rflags = (c->s->rflags & ~(uint64_t)(FLAG_CF | FLAG_AF)) | carries;
 }
 
 bool do_aam(struct context *c)
@@ -153,7 +163,7 @@ bool do_aam(struct context *c)
 	if (!base)
 		return stop_exception(c, VECTOR_DE);
 	gpr_write(c, X86_RAX, (al / base) << 8 | al % base, 2);
-	adjust_flags(c, 0);
+	adjust(c, al % base, 0, false, 1);
 	return true;
 }
 
@@ -163,39 +173,37 @@ bool do_aad(struct context *c)
 
 	if (!operand_read(c, 0, &base))
 		return false;
-	gpr_write(c, X86_RAX, ((ax & 0xff) + (ax >> 8) * (base & 0xff)) & 0xff, 2);
-	adjust_flags(c, 0);
+	gpr_write(c, X86_RAX, adjust(c, ax & 0xff, (ax >> 8) * base & 0xff, false, 1), 2);
 	return true;
 }
 
 bool do_aaa(struct context *c)
 {
 	uint64_t ax = gpr_read(c, X86_RAX, 2);
-	uint64_t carries = (ax & 15) > 9 || (c->s->rflags & FLAG_AF) ? FLAG_AF | FLAG_CF : 0;
+	bool subtract = c->opcode->argument, adjusts = (ax & 15) > 9 || (c->s->rflags & FLAG_AF);
 
-	if (carries)
-		ax = c->opcode->argument ? ax - 0x106 : ax + 0x106;
+	ax = adjust(c, ax, adjusts ? 0x106 : 0, subtract, 2);
+	set_carries(c, adjusts ? FLAG_AF | FLAG_CF : 0);
 	gpr_write(c, X86_RAX, ax & 0xff0f, 2);
-	adjust_flags(c, carries);
 	return true;
 }
 
 bool do_daa(struct context *c)
 {
-	uint64_t al = gpr_read(c, X86_RAX, 1), old = al, carries = 0;
+	uint64_t al = gpr_read(c, X86_RAX, 1), carries = 0, by = 0;
 	bool subtract = c->opcode->argument;
 
 	if ((al & 15) > 9 || (c->s->rflags & FLAG_AF)) {
-		al = subtract ? al - 6 : al + 6;
+		by = 6;
 		carries = FLAG_AF;
-		if (subtract && old < 6)
+		if (subtract && al < 6)
 			carries |= FLAG_CF;
 	}
-	if (old > 0x99 || (c->s->rflags & FLAG_CF)) {
-		al = subtract ? al - 0x60 : al + 0x60;
+	if (al > 0x99 || (c->s->rflags & FLAG_CF)) {
+		by += 0x60;
 		carries |= FLAG_CF;
 	}
-	gpr_write(c, X86_RAX, al, 1);
-	adjust_flags(c, carries);
+	gpr_write(c, X86_RAX, adjust(c, al, by, subtract, 1), 1);
+	set_carries(c, carries);
 	return true;
 }

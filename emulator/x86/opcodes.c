@@ -264,4 +264,8 @@ const struct opcode x86_opcode[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 	OP(VPBROADCASTQ, do_broadcast, 8),
 	OP(VZEROUPPER, do_vzero, 0),
 	OP(VZEROALL, do_vzero, 1),
+	OP(KMOVB, do_kmov, 1),
+	OP(KMOVW, do_kmov, 2),
+	OP(KMOVD, do_kmov, 4),
+	OP(KMOVQ, do_kmov, 8),
 };

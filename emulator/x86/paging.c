@@ -93,7 +93,7 @@ static bool entry_is_leaf(const struct context *c, const struct walk *w, unsigne
 /* The bits that must be zero in an entry: SDM 3A, tables 4-4 to 4-20. */
 static uint64_t entry_reserved(const struct context *c, const struct walk *w, unsigned level, bool leaf)
 {
-	unsigned width = c->machine->physical_bits >= 52 ? 52 : c->machine->physical_bits;
+	unsigned bits = c->machine->physical_bits, width = bits > 52 ? 52 : bits < 32 ? 32 : bits;
 	uint64_t reserved;
 
 	if (!w->pae) {

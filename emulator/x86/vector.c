@@ -269,6 +269,37 @@ bool do_broadcast(struct context *c)
 	return vector_write(c, to, value, size);
 }
 
+/* --- Masks: KMOV between mask registers, general registers and memory. */
+
+static bool operand_is_mask(const struct context *c, unsigned n)
+{
+	return operand_is_register(c, n) && operand(c, n)->reg.value >= ZYDIS_REGISTER_K0 &&
+	       operand(c, n)->reg.value <= ZYDIS_REGISTER_K7;
+}
+
+bool do_kmov(struct context *c)
+{
+	uint32_t size = c->opcode->argument;
+	uint64_t v = 0;
+	uint8_t *k;
+
+	if (!vector_admitted(c))
+		return false;
+	k = xstate_component(c, XCOMPONENT_OPMASK);
+	if ((c->s->xcr0 & 0xe6) != 0xe6 || !k)
+		return ud(c);
+	if (operand_is_mask(c, 1))
+		memcpy(&v, k + 8 * (operand(c, 1)->reg.value - ZYDIS_REGISTER_K0), size);
+	else if (!operand_read(c, 1, &v))
+		return false;
+	v &= size_mask(size);
+	if (!operand_is_mask(c, 0))
+		return operand_write(c, 0, v);
+	memcpy(k + 8 * (operand(c, 0)->reg.value - ZYDIS_REGISTER_K0), &v, 8);
+	xstate_written(c, BIT(XCOMPONENT_OPMASK));
+	return true;
+}
+
 /* --- One element. */
 
 bool do_scalar_move(struct context *c)

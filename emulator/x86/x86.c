@@ -240,6 +240,8 @@ static enum x86_stop run_result(struct context *c)
 
 	if (c->stop == STOP_BATCH || c->stop == STOP_RETRY || (c->executed && asks))
 		c->stop = X86_DONE;
+	if (c->stop != X86_WANT_STATE && c->stop != X86_WANT_READ)
+		c->cpu->reads = 0; /* they were for this instruction */
 	c->cpu->stop = (uint32_t)c->stop;
 	c->cpu->executed = c->executed;
 	return (enum x86_stop)c->stop;

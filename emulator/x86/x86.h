@@ -13,13 +13,13 @@
  * they call undefined come out as the host's processor leaves them, because it executes the operation.
  *
  * What the caller does, in order:
- *   1. fill cpu->state (and state.have), cpu->xstate if it has it, reads.count = 0; x86_run()
+ *   1. fill cpu->state (and state.have), cpu->xstate if it has it, and set cpu->reads to 0; x86_run()
  *   2. X86_WANT_STATE: fill in what cpu->want names, run again. X86_WANT_READ: perform the device read
- *      cpu->device, append it to cpu->reads, run again; the instruction starts again from its beginning, so
- *      all earlier reads must stay in the list. Neither has changed anything.
+ *      cpu->device, append it to cpu->read[] with its data, increment cpu->reads, run again; the instruction
+ *      starts again from its beginning, so all earlier reads must stay. Neither has changed anything.
  *   3. any other stop: journal cpu->stores (with state), x86_apply() them (applying twice does no harm),
- * perform cpu->device if the stop is X86_DEVICE_WRITE, set the registers that cpu->changed names, deliver
- * cpu->exception if there is one, look at cpu->effects, then enter the guest.
+ *      perform cpu->device if the stop is X86_DEVICE_WRITE, set the registers that cpu->changed names,
+ * deliver cpu->exception if there is one, look at cpu->effects, then enter the guest.
  */
 #ifndef DVMM_EMULATOR_X86_X86_H
 #define DVMM_EMULATOR_X86_X86_H
@@ -52,14 +52,12 @@ enum x86_segment_register { X86_ES, X86_CS, X86_SS, X86_DS, X86_FS, X86_GS };
 
 /* Parts of the processor: what the caller has filled in, what an instruction wants, what it changed. */
 enum x86_part {
-	X86_REGS = 1u << 0,  /* gpr, rip, rflags: always needed */
-	X86_SREGS = 1u << 1, /* segments, tables, cr0 to cr4, efer: always needed */
-	X86_XCR0 = 1u << 2,  /* xcr0: XGETBV, XSETBV, the XSAVE family and all VEX and EVEX forms */
-	X86_MSRS = 1u << 3,  /* kernel_gs_base (SWAPGS), tsc_aux (RDPID), xss (XSAVES, XRSTORS) */
+	X86_REGS = 1u << 0,   /* gpr, rip, rflags: always needed */
+	X86_SREGS = 1u << 1,  /* segments, tables, cr0 to cr4, efer: always needed */
+	X86_XCR0 = 1u << 2,   /* xcr0: XGETBV, XSETBV, the XSAVE family and all VEX and EVEX forms */
+	X86_MSRS = 1u << 3,   /* kernel_gs_base (SWAPGS), tsc_aux (RDPID), xss (XSAVES, XRSTORS) */
 	X86_SYSCALL = 1u << 5, /* star, lstar, sfmask: see syscall.c */
-	X86_XSTATE =
-		1u
-		<< 4, /* struct x86_xstate: in cpu->want, and in cpu->changed; `have` is xstate.size != 0 */
+	X86_XSTATE = 1u << 4, /* struct x86_xstate; supplied if its size is not 0 */
 };
 
 /* A segment register with its hidden part. attributes has the layout of the VMCS (SDM 3C, 25.4.1): bits 0 to
@@ -97,7 +95,8 @@ struct x86_state {
 	uint32_t unused;
 };
 
-/* XSAVE state in the standard (not compacted) format, as KVM_GET_XSAVE2 returns it. */
+/* XSAVE state in the standard (not compacted) format, as KVM_GET_XSAVE2 returns it. x86_run() may fill
+ * components that XSTATE_BV leaves out with their initial values, which changes nothing. */
 #define X86_XSTATE_BYTES 4096u
 struct x86_xstate {
 	uint32_t size; /* valid bytes of the image; 0: not supplied. At least 576 otherwise */
@@ -135,10 +134,12 @@ struct x86_device_access {
 /* Why a run stopped. What was executed before in the batch stands, the instruction that stopped it has
  * changed nothing, unless said otherwise. Values are part of the protocol between processes. */
 enum x86_stop {
-	X86_DONE = 1,   /* enter the guest again: see cpu->executed; 0 only after much contention in memory */
-	X86_EXCEPTION,  /* deliver cpu->exception */
-	X86_WANT_STATE, /* cpu->want names the parts of the state that are missing. executed is 0 */
-	X86_WANT_READ,  /* cpu->device (gpa, size) is to be read. executed is 0 */
+	X86_DONE = 1,  /* enter the guest again. cpu->executed is 0 only if other vCPUs kept changing what the
+			  instruction works on, or the page tables between a device read and its use */
+	X86_EXCEPTION, /* deliver cpu->exception. A REP form may have made iterations: registers are those of
+			  the iteration that faulted, and what the others stored is in the log */
+	X86_WANT_STATE,   /* cpu->want names the parts of the state that are missing. executed is 0 */
+	X86_WANT_READ,    /* cpu->device (gpa, size) is to be read. executed is 0 */
 	X86_DEVICE_WRITE, /* the one instruction executed is complete but for writing cpu->device. A REP form
 			     has made an iteration, and rip is still at it */
 	X86_UNKNOWN,      /* not covered: cpu->unknown. executed is 0 */
@@ -154,12 +155,17 @@ struct x86_exception {
 	uint64_t dr6;     /* #DB: bits to set in DR6 (BS after a single step) */
 };
 
-/* What the caller owes to the guest besides registers and memory. */
+/*
+ * What the caller owes to the guest besides registers and memory:
+ *   X86_FLUSH_TLB         INVPCID, INVLPG: have KVM drop all translations of this vCPU
+ *   X86_INTERRUPT_SHADOW  the last instruction was STI: no interrupt before the next one has been executed.
+ * If it is not set after executed > 0, a shadow that KVM had before is over X86_WRITE_BACK        WBINVD,
+ * WBNOINVD, INVD: nothing to do
+ */
 enum x86_effect {
-	X86_FLUSH_TLB = 1u << 0, /* INVPCID: have KVM drop all translations of this vCPU */
-	X86_INTERRUPT_SHADOW =
-		1u << 1, /* the last instruction was STI or POP SS: no interrupt before the next one */
-	X86_WRITE_BACK = 1u << 2, /* WBINVD, WBNOINVD, INVD: nothing to do, for statistics */
+	X86_FLUSH_TLB = 1u << 0,
+	X86_INTERRUPT_SHADOW = 1u << 1,
+	X86_WRITE_BACK = 1u << 2,
 };
 
 struct x86_unknown {
@@ -175,7 +181,8 @@ struct x86_cpu {
 	/* Results of x86_run(). */
 	uint32_t stop;     /* enum x86_stop, what x86_run() returned */
 	uint32_t executed; /* instructions completed (a REP form stopped by its bound counts as one) */
-	uint32_t changed;  /* enum x86_part: may be narrower than what was executed could change */
+	uint32_t changed;  /* enum x86_part: what the caller has to set. Of X86_SREGS only the bases of fs and
+			      gs  ever change, of X86_MSRS kernel_gs_base */
 	uint32_t want;     /* enum x86_part */
 	uint32_t effects;  /* enum x86_effect */
 	uint32_t mnemonic; /* ZydisMnemonic of the first instruction, for statistics; 0: not decoded */
@@ -183,7 +190,7 @@ struct x86_cpu {
 	struct x86_device_access device;
 	struct x86_unknown unknown;
 
-	/* In: device reads that were asked for and done. */
+	/* In: device reads that were asked for and done. Any stop but X86_WANT_... sets it to 0. */
 	uint32_t reads; /* valid entries of read[], at most X86_DEVICE_READS */
 	uint32_t unused;
 	struct x86_device_access read[X86_DEVICE_READS];
@@ -204,7 +211,7 @@ struct x86_xcomponent {
 /* What all vCPUs have in common. */
 struct x86_machine {
 	const struct guest_memory *memory;
-	uint64_t *counts;      /* [ZydisMnemonic]: how often each was completed, for statistics; NULL: not wanted */
+	uint64_t *counts; /* [ZydisMnemonic]: how often each was completed, for statistics; NULL: not wanted */
 	uint8_t physical_bits; /* MAXPHYADDR: page table bits from here to 51 are reserved. 32 to 52 */
 	bool amd_branches;     /* 64-bit code obeys the operand size prefix in near branches */
 	bool rdrand, rdseed;   /* the host has them; a guest's RDRAND is #UD without */
@@ -223,7 +230,9 @@ void x86_machine_init(struct x86_machine *machine, const struct guest_memory *me
  * the host's atomics, are only executed as the first of a run, and end it.
  *
  * Which features the guest has is decided by the control registers and by the host: CPUID is not consulted
- * otherwise. Protection keys and shadow stacks are not enforced; hardware breakpoints are not looked at.
+ * otherwise. Protection keys and shadow stacks are not enforced; hardware breakpoints are not looked at; the
+ * single-step trap after an instruction that ends in X86_DEVICE_WRITE is left out. The PDPTEs of PAE paging
+ * are read from memory each time. A locked access that crosses a cache line is X86_UNKNOWN.
  *
  * In a batch, after the first instruction, the run ends (X86_DONE) before an instruction that
  *   - stores to anything but the stack (implicit, or by rsp or rbp) or a gs-based address;

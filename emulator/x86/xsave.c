@@ -215,18 +215,17 @@ static bool legacy_read(struct context *c, struct xrstor *x)
 	return !mxcsr_loaded(x) || xstate_mxcsr_valid(c, load32(x->copy + AREA_MXCSR)) || gp0(c);
 }
 
-/* Nothing fails from here on. */
+/* Nothing fails from here on. What is not present is zero in the copy, which is the initial configuration of
+ * everything but x87. */
 static void component_restore(struct context *c, const struct xrstor *x, unsigned i)
 {
 	const struct x86_xcomponent *part = xstate_place(c, i);
 
-	if (!(x->present & BIT(i)) && c->code_bits == 64)
-		xstate_initialise(c, i);
-	else if (i == XCOMPONENT_X87 && (x->present & 1))
-		xstate_x87_load(c, x->copy, x->wide);
+	if (i == XCOMPONENT_X87 && !(x->present & BIT(XCOMPONENT_X87)))
+		xstate_initialise(c, XCOMPONENT_X87);
 	else if (i == XCOMPONENT_X87)
-		xstate_initialise(c, i);
-	else if (i == XCOMPONENT_SSE) /* the copy of what is not present is zero */
+		xstate_x87_load(c, x->copy, x->wide);
+	else if (i == XCOMPONENT_SSE)
 		memcpy(xstate_image(c) + AREA_XMM, x->copy + AREA_XMM, xmm_bytes(c));
 	else if (part)
 		memcpy(xstate_image(c) + part->offset, x->copy + part->offset,

@@ -2,6 +2,8 @@
 /* The x86 emulator's runs: fetch, batches, the log of stores, REP, locked instructions, devices, segments. */
 #include "tests/unit/x86_harness.h"
 
+#include <pthread.h>
+
 #define DEVICE 0xa0000u /* outside of memory */
 
 /* --- Fetch. */
@@ -93,6 +95,19 @@ START_TEST(code_that_the_run_has_changed_is_executed)
 	ck_assert_uint_eq(cpu.executed, 2);
 	ck_assert_uint_eq(cpu.state.gpr[X86_RAX], 42);
 	ck_assert_uint_eq(ram[CODE_GPA + 5], 0x90);
+}
+END_TEST
+
+/* A SIB byte without a base, REX.B, 32-bit addresses: what Zydis 4.0 gets wrong. */
+START_TEST(no_base_is_not_r13)
+{
+	start(MODE_4_LEVEL, 0);
+	CODE(0x67, 0x43, 0x8b, 0x04, 0xed, 0x08, 0x40, 0x00, 0x00); /* mov eax, [r13d*8+0x4008] */
+	cpu.state.gpr[X86_R13] = 2;
+	ram64_set(DATA_GPA + 0x18, 0x1234);
+	ck_assert_int_eq(run(1), X86_DONE);
+	ck_assert_uint_eq(cpu.state.rip, CODE_GPA + 9);
+	ck_assert_uint_eq(cpu.state.gpr[X86_RAX], 0x1234);
 }
 END_TEST
 
@@ -254,8 +269,9 @@ static uint64_t random_address(void)
 	}
 }
 
-/* Random bytes of code in every mode, over random registers, sometimes over random tables and segments, with an
- * XSAVE image of random content and size. What matters is that the sanitizers and the processor do not mind. */
+/* Random bytes of code in every mode, over random registers, sometimes over random tables and segments, with
+ * an XSAVE image of random content and size. What matters is that the sanitizers and the processor do not
+ * mind. */
 START_TEST(random_machines_do_no_harm)
 {
 	unsigned executed = 0;
@@ -272,7 +288,8 @@ START_TEST(random_machines_do_no_harm)
 		if (random64() % 8 == 0)
 			ram64_set(RAM_BYTES - 0x4000 + random64() % 0x4000 / 8 * 8, random64());
 		if (random64() % 8 == 0)
-			memcpy(&cpu.state.segment[random64() % 6], ram + DATA_GPA, sizeof(struct x86_segment));
+			memcpy(&cpu.state.segment[random64() % 6], ram + DATA_GPA,
+			       sizeof(struct x86_segment));
 		cpu.state.rflags = random64() & 0x7cffd7;
 		cpu.state.cr4 ^= random64() & 0x350000;
 		cpu.state.xcr0 = random64() % 4 ? 0xe7 : random64();
@@ -420,6 +437,73 @@ START_TEST(cmpxchg16b_needs_alignment)
 }
 END_TEST
 
+#define LOCKED_ROUNDS 20000u
+
+/* lock inc qword [rbx], and a compare-and-swap of 16 bytes of which the low half counts, over and over. */
+static void *locked_rounds(void *argument)
+{
+	struct x86_cpu *mine = argument;
+	unsigned done = 0;
+
+	while (done < LOCKED_ROUNDS) {
+		mine->state.rip = CODE_GPA;
+		if (x86_run(&machine, mine, 1) != X86_DONE)
+			return NULL;
+		done += mine->executed; /* 0: the other one was always quicker */
+	}
+	for (done = 0; done < LOCKED_ROUNDS;) {
+		mine->state.rip = CODE_GPA + 4;
+		mine->state.gpr[X86_RBX] = mine->state.gpr[X86_RAX] + 1;
+		mine->state.gpr[X86_RCX] = mine->state.gpr[X86_RDX];
+		if (x86_run(&machine, mine, 1) != X86_DONE)
+			return NULL;
+		done += mine->executed && (mine->state.rflags & 0x40);
+	}
+	return mine;
+}
+
+START_TEST(locked_instructions_are_atomic)
+{
+	struct x86_cpu *other = aligned_alloc(64, sizeof(*other));
+	pthread_t thread;
+	void *result;
+
+	start(MODE_4_LEVEL, 0);
+	CODE(0xf0, 0x48, 0xff, 0x03, 0xf0, 0x48, 0x0f, 0xc7, 0x0e); /* the second one is at [rsi] */
+	cpu.state.gpr[X86_RBX] = DATA_GPA;
+	cpu.state.gpr[X86_RSI] = DATA_GPA + 16;
+	*other = cpu;
+	ck_assert_int_eq(pthread_create(&thread, NULL, locked_rounds, other), 0);
+	ck_assert_ptr_nonnull(locked_rounds(&cpu));
+	ck_assert_int_eq(pthread_join(thread, &result), 0);
+	ck_assert_ptr_nonnull(result);
+	ck_assert_uint_eq(ram64(DATA_GPA), 2 * LOCKED_ROUNDS);
+	ck_assert_uint_eq(ram64(DATA_GPA + 16), 2 * LOCKED_ROUNDS);
+	free(other);
+}
+END_TEST
+
+/* The address of what is modified is that from before the registers change. */
+START_TEST(modified_operands_keep_their_address)
+{
+	start(MODE_FLAT, 0);
+	CODE(0x0f, 0xc1, 0x00); /* xadd [eax], eax */
+	cpu.state.gpr[X86_RAX] = DATA_GPA;
+	ram64_set(DATA_GPA, 3);
+	ck_assert_int_eq(run(1), X86_DONE);
+	apply();
+	ck_assert_uint_eq(cpu.state.gpr[X86_RAX], 3);
+	ck_assert_uint_eq(ram64(DATA_GPA), DATA_GPA + 3);
+	/* But pop [esp] is addressed after the increment. */
+	CODE(0x8f, 0x04, 0x24);
+	cpu.state.rip = CODE_GPA;
+	ram64_set(STACK_GPA + 0x800, 0x0000000b0000000a);
+	ck_assert_int_eq(run(1), X86_DONE);
+	apply();
+	ck_assert_uint_eq(ram64(STACK_GPA + 0x800), 0x0000000a0000000a);
+}
+END_TEST
+
 START_TEST(lock_belongs_to_few_instructions)
 {
 	start(MODE_4_LEVEL, 0);
@@ -451,6 +535,8 @@ START_TEST(a_device_read_is_asked_for)
 	/* An answer to another question is not taken. */
 	cpu.state.rip = CODE_GPA;
 	cpu.state.gpr[X86_RBX] = DEVICE + 8;
+	ck_assert_uint_eq(cpu.reads, 0);
+	cpu.reads = 1;
 	ck_assert_int_eq(run(1), X86_DONE);
 	ck_assert_uint_eq(cpu.executed, 0);
 	ck_assert_uint_eq(cpu.state.rip, CODE_GPA);
@@ -528,7 +614,6 @@ START_TEST(a_string_comes_from_a_device)
 	cpu.state.gpr[X86_RDI] = DATA_GPA;
 	cpu.state.gpr[X86_RCX] = 3;
 	for (unsigned i = 0; i < 3; i++) {
-		cpu.reads = 0;
 		ck_assert_int_eq(run(1), X86_WANT_READ);
 		ck_assert_uint_eq(cpu.device.gpa, DEVICE + 4 * i);
 		cpu.read[0] = cpu.device;
@@ -701,6 +786,7 @@ int main(void)
 	tcase_add_test(tc, code_ends_with_its_segment);
 	tcase_add_test(tc, code_outside_of_memory_is_unknown);
 	tcase_add_test(tc, code_that_the_run_has_changed_is_executed);
+	tcase_add_test(tc, no_base_is_not_r13);
 	tcase_add_test(tc, unknown_instructions_are_disassembled);
 	tcase_add_loop_test(tc, a_batch_stops_before_what_kvm_must_do, 0, 15);
 	tcase_add_test(tc, a_fault_in_a_batch_leaves_what_came_before);
@@ -715,6 +801,8 @@ int main(void)
 	tcase_add_test(tc, rep_compares_until_the_flag);
 	tcase_add_test(tc, locked_instructions_write_memory_themselves);
 	tcase_add_test(tc, cmpxchg16b_needs_alignment);
+	tcase_add_test(tc, locked_instructions_are_atomic);
+	tcase_add_test(tc, modified_operands_keep_their_address);
 	tcase_add_test(tc, lock_belongs_to_few_instructions);
 	tcase_add_test(tc, a_device_read_is_asked_for);
 	tcase_add_test(tc, a_device_write_is_left_to_the_caller);

@@ -506,7 +506,7 @@ START_TEST(decimal_adjustments)
 		{{0x37}, 0x000b, 0, 0x0101, 0x11},                                           /* aaa */
 		{{0x3f}, 0x020f, 0, 0x0109, 0x11},                                           /* aas */
 		{{0xd4, 10}, 0x0063, 0, 0x0909, 0x00},                                       /* aam */
-		{{0xd5, 10}, 0x0908, 0, 0x0062, 0x00},                                       /* aad */
+		{{0xd5, 10}, 0x0908, 0, 0x0062, 0x10},                                       /* aad */
 	};
 
 	start(MODE_FLAT, 0);
