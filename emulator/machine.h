@@ -18,6 +18,8 @@
 #define MACHINE_MAX_DISKS   15
 
 /* The guest-physical map. RAM fills [0, MMIO_HOLE_START) and continues at 4 GiB. */
+#define ACPI_BASE        0xe0000ull /* where firmware would be, and a guest searches for the RSDP (ACPI 6.5, 5.2.5.1) */
+#define ACPI_END         0x100000ull
 #define MMIO_HOLE_START  0xc0000000ull
 #define MMIO_HOLE_END    0x100000000ull
 #define VIRTIO_MMIO_BASE 0xd0000000ull /* device n at VIRTIO_MMIO_BASE + n * VIRTIO_MMIO_SIZE */

@@ -19,9 +19,10 @@ const char options_help[] = "Usage: dvmm --kernel FILE [OPTION]...\n"
 			    "Runs a guest under KVM; every device model lives in a sandboxed process.\n"
 			    "\n"
 			    "Guest:\n"
-			    "  --kernel FILE          bzImage, or ELF with a PVH entry\n"
+			    "  --kernel FILE          bzImage, ELF with a PVH entry, or multiboot image\n"
 			    "  --initrd FILE          initial RAM disk\n"
 			    "  --cmdline STR          kernel command line (default: console=ttyS0)\n"
+			    "  --kaslr on|off         random addresses for the kernel (default on)\n"
 			    "  --mem SIZE[K|M|G]      memory (default 512M; a bare number is MiB)\n"
 			    "  --cpus N               virtual CPUs, 1 to 16 (default 1)\n"
 			    "  --disk PATH[,ro]       raw file or block device; repeatable\n"
@@ -143,6 +144,14 @@ static int set_log_level(struct options *o, char *s, struct failure *f)
 		       : fail_with(f, EXIT_USAGE, "--log-level %.40s: must be error, warn, info or debug", s);
 }
 
+static int set_kaslr(struct options *o, char *s, struct failure *f)
+{
+	o->kaslr = !strcmp(s, "on");
+	if (o->kaslr || !strcmp(s, "off"))
+		return 0;
+	return fail_with(f, EXIT_USAGE, "--kaslr %.40s: must be on or off", s);
+}
+
 static int set_cpus(struct options *o, char *s, struct failure *f)
 {
 	return parse_u32("--cpus", s, 1, MACHINE_MAX_VCPUS, &o->cpus, f);
@@ -221,6 +230,7 @@ static const struct {
 	{"kernel", required_argument, false, set_kernel},
 	{"initrd", required_argument, false, set_initrd},
 	{"cmdline", required_argument, false, set_cmdline},
+	{"kaslr", required_argument, false, set_kaslr},
 	{"mem", required_argument, false, set_mem},
 	{"cpus", required_argument, false, set_cpus},
 	{"disk", required_argument, true, set_disk},
@@ -257,6 +267,7 @@ int options_parse(struct options *o, int argc, char **argv, struct failure *f)
 
 	*o = (struct options){
 		.cmdline = "console=ttyS0",
+		.kaslr = true,
 		.mem_bytes = 512ull << 20,
 		.cpus = 1,
 		.pin = "auto",

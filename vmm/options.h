@@ -35,6 +35,7 @@ struct options {
 	const char *kernel;
 	const char *initrd; /* NULL: none */
 	const char *cmdline;
+	bool kaslr; /* the kernel is loaded to a random address */
 	uint64_t mem_bytes;
 	uint32_t cpus;
 	struct disk_option disk[MACHINE_MAX_DISKS];

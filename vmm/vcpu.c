@@ -51,7 +51,7 @@ static void set_msrs(struct vcpu *vcpu)
 		log_debug("vCPU %u: KVM did not take all initial MSRs", vcpu->index);
 }
 
-static int set_boot_registers(struct vcpu *vcpu, const struct boot_entry *entry, struct failure *f)
+int vcpu_set_entry(struct vcpu *vcpu, const struct boot_entry *entry, struct failure *f)
 {
 	struct kvm_sregs sregs;
 	struct kvm_regs regs = {0};
@@ -65,7 +65,7 @@ static int set_boot_registers(struct vcpu *vcpu, const struct boot_entry *entry,
 	return 0;
 }
 
-int vcpu_create(struct vm *vm, uint32_t index, const struct boot_entry *entry, struct failure *f)
+int vcpu_create(struct vm *vm, uint32_t index, struct failure *f)
 {
 	struct vcpu *vcpu = &vm->vcpu[index];
 	int bytes = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
@@ -81,8 +81,7 @@ int vcpu_create(struct vm *vm, uint32_t index, const struct boot_entry *entry, s
 	if (cpuid_set(vm, vcpu, f))
 		return -1;
 	set_msrs(vcpu);
-	/* The others wait for the guest's INIT and start-up IPIs. */
-	return index == 0 ? set_boot_registers(vcpu, entry, f) : 0;
+	return 0;
 }
 
 /* What a reply asks of the machine. False: the guest must not run on. */
