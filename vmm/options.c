@@ -39,6 +39,7 @@ const char options_help[] = "Usage: dvmm --kernel FILE [OPTION]...\n"
 			    "  --max-restarts N       emulators replaced in a minute at most (default 10)\n"
 			    "  --emulator FILE        another dvmm-emulator than the installed one\n"
 			    "  --chaos                a device that misbehaves on command; for tests only\n"
+			    "  --testdev              QEMU's test devices and exit status, for test images\n"
 			    "\n"
 			    "Information:\n"
 			    "  --stats FILE           write statistics as JSON when the guest ends\n"
@@ -210,6 +211,12 @@ static int set_chaos(struct options *o, char *s, struct failure *f)
 	return 0;
 }
 
+static int set_testdev(struct options *o, char *s, struct failure *f)
+{
+	o->testdev = true;
+	return 0;
+}
+
 /* Options that are an action. */
 #define ACTION_OPTION(name, value)                                                                           \
 	static int set_##name(struct options *o, char *s, struct failure *f)                                 \
@@ -245,6 +252,7 @@ static const struct {
 	{"stats", required_argument, false, set_stats},
 	{"emulator", required_argument, false, set_emulator},
 	{"chaos", no_argument, false, set_chaos},
+	{"testdev", no_argument, false, set_testdev},
 	{"log-level", required_argument, false, set_log_level},
 	{"check-host", no_argument, false, set_check_host},
 	{"version", no_argument, false, set_version},
@@ -306,5 +314,7 @@ int options_parse(struct options *o, int argc, char **argv, struct failure *f)
 		return fail_with(
 			f, EXIT_USAGE,
 			"--chaos: would take dvmm itself down with --emulation in-process; leave one out");
+	if (o->chaos && o->testdev)
+		return fail_with(f, EXIT_USAGE, "--chaos and --testdev: too many devices for one machine; leave one out");
 	return 0;
 }

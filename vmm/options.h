@@ -51,6 +51,7 @@ struct options {
 	const char *stats;    /* NULL: none */
 	const char *emulator; /* NULL: the one that was installed with us */
 	bool chaos;           /* the guest gets a device that misbehaves */
+	bool testdev;         /* the guest gets QEMU's test devices, and its exit status */
 	enum log_level log_level;
 };
 

@@ -84,6 +84,14 @@ int vcpu_create(struct vm *vm, uint32_t index, struct failure *f)
 	return 0;
 }
 
+/* With --testdev as QEMU's isa-debug-exit, whose users expect it. */
+static int debug_exit_status(const struct vm *vm, uint32_t value)
+{
+	if (vm->options->testdev)
+		return (int)(value << 1 | 1) & 0xff;
+	return value ? EXIT_GUEST_CRASHED : EXIT_GUEST_ENDED;
+}
+
 /* What a reply asks of the machine. False: the guest must not run on. */
 static bool obey_reply(struct vcpu *vcpu, const struct reply *reply)
 {
@@ -108,7 +116,7 @@ static bool obey_reply(struct vcpu *vcpu, const struct reply *reply)
 		vm_stop(vm, EXIT_GUEST_ENDED, "the guest has powered off");
 		return false;
 	case MACHINE_EXIT:
-		vm_stop(vm, reply->exit_code ? EXIT_GUEST_CRASHED : EXIT_GUEST_ENDED,
+		vm_stop(vm, debug_exit_status(vm, reply->exit_code),
 			"the guest has ended with value %u at the debug-exit port", reply->exit_code);
 		return false;
 	}
