@@ -61,4 +61,5 @@ const struct device_ops testdev_memory_ops = {
 	.access = memory_access,
 };
 
-_Static_assert(sizeof(struct testdev_state) == 8 && sizeof(struct testdev_irq_state) == 8, "layout of the state");
+_Static_assert(sizeof(struct testdev_state) == 8 && sizeof(struct testdev_irq_state) == 8,
+	       "layout of the state");

@@ -5,8 +5,8 @@
  * Started by dvmm with descriptors at fixed numbers (mailbox.h). main() reads as the order in which power is
  * given up: map what was passed, close what is no longer needed, make the ring, enter the sandbox, start the
  * workers, and have every thread install its own system call filter, its own last act of freedom. Only then
- * the kernel file is looked at and dvmm told that we are ready, and only after that the first byte that a guest
- * controls arrives.
+ * the kernel file is looked at and dvmm told that we are ready, and only after that the first byte that a
+ * guest controls arrives.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -202,7 +202,8 @@ static void require(int err)
 	}
 }
 
-/* The first of all emulators makes a guest of the kernel file. dvmm takes the staging area away afterwards. */
+/* The first of all emulators makes a guest of the kernel file. dvmm takes the staging area away afterwards.
+ */
 static void load_kernel(struct emulator *e)
 {
 	const struct loader_request *request = mailbox_loader_request(e->requests);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Boot, dvmm's part: gets the bytes of kernel, initrd and command line into shared memory, has the loader
- * (emulator/loader, in the emulator) make a guest of them, checks what that says, and knows in which state the
- * first processor has to start. No KVM calls, and no look at any byte of the files.
+ * (emulator/loader, in the emulator) make a guest of them, checks what that says, and knows in which state
+ * the first processor has to start. No KVM calls, and no look at any byte of the files.
  *
  *     boot_examine()   are these files? how large?
  *     boot_stage()     command line and kernel into memory; the request for the loader
@@ -52,8 +52,8 @@ struct boot_entry {
  *   -EPROTO   the loader answered nonsense
  *   others    what fstat(), pread() or getrandom() said
  *
- * After an error guest memory holds anything at all. boot_finish() may also succeed with a line: why the guest has
- * to unpack itself.
+ * After an error guest memory holds anything at all. boot_finish() may also succeed with a line: why the
+ * guest has to unpack itself.
  *
  * Guest memory holds ram_bytes of RAM, mapped as emulator/machine.h says: from 0 up to MMIO_HOLE_START, the
  * rest from 4 GiB on. It need not be zero. rsdp_gpa is what acpi_build() returned. staging is
@@ -61,7 +61,8 @@ struct boot_entry {
  */
 int boot_examine(struct boot_files *files, char error[BOOT_ERROR_BYTES]);
 int boot_stage(const struct guest_memory *mem, uint64_t ram_bytes, const struct boot_files *files,
-	       uint64_t rsdp_gpa, void *staging, struct loader_request *request, char error[BOOT_ERROR_BYTES]);
+	       uint64_t rsdp_gpa, void *staging, struct loader_request *request,
+	       char error[BOOT_ERROR_BYTES]);
 int boot_finish(const struct guest_memory *mem, uint64_t ram_bytes, const struct boot_files *files,
 		const struct loader_result *result, struct boot_entry *entry, char error[BOOT_ERROR_BYTES]);
 

@@ -22,7 +22,8 @@ int boot_fail(char error[BOOT_ERROR_BYTES], int err, const char *name, const cha
 	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
 	snprintf(error, BOOT_ERROR_BYTES, "%s: %.384s", name, message);
-	/* A name may hold a line feed, and so may what a loader said; the message is one line all the same. */
+	/* A name may hold a line feed, and so may what a loader said; the message is one line all the same.
+	 */
 	for (char *c = error; *c; c++)
 		if ((unsigned char)*c < ' ' || (unsigned char)*c == 0x7f)
 			*c = '?';

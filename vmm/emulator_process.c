@@ -167,8 +167,8 @@ static int start_failed(struct vm *vm, const struct spawner_message *m, struct f
 	if (m->event == SPAWNER_FAILED)
 		return fail_with(f, EXIT_HOST, "%.200s: %.230s", emulator_name(vm), m->error);
 	if (status_of(vm, &vm->active) == EMULATOR_LOADING)
-		return fail_with(f, EXIT_HOST, "%.200s: ended while it was unpacking %.200s", emulator_name(vm),
-				 vm->options->kernel);
+		return fail_with(f, EXIT_HOST, "%.200s: ended while it was unpacking %.200s",
+				 emulator_name(vm), vm->options->kernel);
 	return fail_with(f, EXIT_HOST,
 			 "%.200s: ended while it was setting up its sandbox; see dvmm --check-host",
 			 emulator_name(vm));

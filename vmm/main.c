@@ -38,10 +38,11 @@
 #include "vmm/handoff.h"
 #include "vmm/stats.h"
 
-#define SPIN_NS       50000u   /* a spinning side gives up its CPU after this long */
-#define INPUT_WAIT_NS 1000000u /* typed input: how long the main thread waits before it looks around again   \
-				*/
-#define INPUT_REQUESTS     16  /* typed input: requests one after another before it looks around */
+#define SPIN_NS 50000u /* a spinning side gives up its CPU after this long */
+#define INPUT_WAIT_NS                                                                                        \
+	1000000u              /* typed input: how long the main thread waits before it looks around again    \
+			       */
+#define INPUT_REQUESTS     16 /* typed input: requests one after another before it looks around */
 #define KICK_EVERY_MS      2
 #define OUTPUT_PATIENCE_NS 500000000u
 
@@ -195,8 +196,12 @@ static int enter_kernel(struct vm *v, const struct boot_files *files, struct fai
 	struct boot_entry entry;
 	int err;
 
-	__asm__ volatile("" : : "r"(&result) : "memory"); /* this copy, not the original, is what is checked and used */
-	madvise((uint8_t *)v->ram.at + v->machine.ram_bytes, v->ram.bytes - v->machine.ram_bytes, MADV_REMOVE);
+	__asm__ volatile(""
+			 :
+			 : "r"(&result)
+			 : "memory"); /* this copy, not the original, is what is checked and used */
+	madvise((uint8_t *)v->ram.at + v->machine.ram_bytes, v->ram.bytes - v->machine.ram_bytes,
+		MADV_REMOVE);
 	memset(&mailbox_loader_request(v->requests.at)->options, 0, sizeof(struct loader_options));
 	err = boot_finish(&v->memory, v->machine.ram_bytes, files, &result, &entry, error);
 	if (err)

@@ -12,8 +12,9 @@
 #include <string.h>
 
 #define MIN_MEM (16ull << 20)
-#define MAX_MEM (1ull << 44) /* what fits the guest-physical addresses we lay out; the host decides earlier  \
-			      */
+#define MAX_MEM                                                                                              \
+	(1ull << 44) /* what fits the guest-physical addresses we lay out; the host decides earlier          \
+		      */
 
 const char options_help[] = "Usage: dvmm --kernel FILE [OPTION]...\n"
 			    "Runs a guest under KVM; every device model lives in a sandboxed process.\n"
@@ -315,6 +316,7 @@ int options_parse(struct options *o, int argc, char **argv, struct failure *f)
 			f, EXIT_USAGE,
 			"--chaos: would take dvmm itself down with --emulation in-process; leave one out");
 	if (o->chaos && o->testdev)
-		return fail_with(f, EXIT_USAGE, "--chaos and --testdev: too many devices for one machine; leave one out");
+		return fail_with(f, EXIT_USAGE,
+				 "--chaos and --testdev: too many devices for one machine; leave one out");
 	return 0;
 }

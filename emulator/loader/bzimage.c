@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Theory of operation: a bzImage is a real-mode part (which is skipped; only its setup header matters) and a
- * protected-mode part: an extractor and its payload, the kernel proper. The payload is unpacked here and entered in
- * place of the extractor (vmlinux.c). If that is not possible the protected-mode part is put at the address
- * that the header prefers, and entered 0x200 bytes in. Both are entered in long mode, with the header and the
- * memory map in struct boot_params.
+ * protected-mode part: an extractor and its payload, the kernel proper. The payload is unpacked here and
+ * entered in place of the extractor (vmlinux.c). If that is not possible the protected-mode part is put at
+ * the address that the header prefers, and entered 0x200 bytes in. Both are entered in long mode, with the
+ * header and the memory map in struct boot_params.
  *
- * The preferred address is the lowest for relocatable kernels as well: Linux never runs below it, wherever it is
- * loaded, so a guest too small for it is too small. From the load address on the kernel uses init_size bytes,
- * before it has looked at any memory map; all else is kept out of that range.
+ * The preferred address is the lowest for relocatable kernels as well: Linux never runs below it, wherever it
+ * is loaded, so a guest too small for it is too small. From the load address on the kernel uses init_size
+ * bytes, before it has looked at any memory map; all else is kept out of that range.
  *
  * Names and paragraphs: Linux, Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header".
  */
@@ -114,8 +114,8 @@ static int place_code(struct load *l, struct bzimage *image)
 				 "CONFIG_PHYSICAL_START from 1 MiB to 3 GiB",
 				 (unsigned long long)h->pref_address);
 	if (h->relocatable_kernel) /* where the code moves itself; both terms are below 2^32 */
-		image->runtime_gpa = (image->runtime_gpa + h->kernel_alignment - 1) &
-				     ~((uint64_t)h->kernel_alignment - 1);
+		image->runtime_gpa =
+			(image->runtime_gpa + h->kernel_alignment - 1) & ~((uint64_t)h->kernel_alignment - 1);
 	image->code_gpa = h->pref_address;
 	image->code_end = image->runtime_gpa + image->room;
 	if (image->code_end > MMIO_HOLE_START)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Theory of operation: an ELF file says where its segments go (p_paddr). The program headers are walked twice,
- * to check all segments and to load them, and each header is copied and checked where it is used, so an
- * image that changes meanwhile can spoil the guest, and nothing else.
+ * Theory of operation: an ELF file says where its segments go (p_paddr). The program headers are walked
+ * twice, to check all segments and to load them, and each header is copied and checked where it is used, so
+ * an image that changes meanwhile can spoil the guest, and nothing else.
  *
  * Paragraphs: System V gABI, chapters 4 and 5.
  */

@@ -64,12 +64,13 @@ struct elf {
 int elf_read(struct load *l, struct elf *elf);
 int elf_read_segment(struct load *l, const struct elf *elf, uint32_t index, Elf64_Phdr *p);
 int elf_damaged(struct load *l, const char *what);
-/* Checks all segments and, with load, puts them into guest memory; `entry` must be in one of them. *end: behind
- * the highest. */
+/* Checks all segments and, with load, puts them into guest memory; `entry` must be in one of them. *end:
+ * behind the highest. */
 int elf_walk(struct load *l, const struct elf *elf, bool load, uint64_t entry, uint64_t *end);
 
 /* Unpacks a payload. NULL, and `bytes` are at `to`; or why not, and anything may be there. */
-const char *unpack(const uint8_t *payload, uint64_t payload_bytes, uint8_t *to, uint64_t bytes, void *workspace);
+const char *unpack(const uint8_t *payload, uint64_t payload_bytes, uint8_t *to, uint64_t bytes,
+		   void *workspace);
 /* How many bytes a payload says that it unpacks to (Linux appends the number). */
 uint64_t unpack_size(const uint8_t *payload, uint64_t payload_bytes);
 

@@ -78,7 +78,8 @@ int load_check_cmdline(struct load *l, uint64_t max)
 {
 	if (l->options.cmdline_bytes <= max)
 		return 0;
-	return load_fail(l, E2BIG, LOADER_CMDLINE, "%u characters, but this kernel takes at most %llu: shorten it",
+	return load_fail(l, E2BIG, LOADER_CMDLINE,
+			 "%u characters, but this kernel takes at most %llu: shorten it",
 			 l->options.cmdline_bytes, (unsigned long long)max);
 }
 
@@ -105,7 +106,8 @@ int load_place_initrd(struct load *l, uint64_t floor, uint64_t limit)
 	}
 	l->result->initrd_gpa = (limit - bytes) & ~PAGE_MASK;
 	if (!guest_memory_range(l->mem, l->result->initrd_gpa, bytes))
-		return load_fail(l, ENOMEM, LOADER_INITRD, "has no room in the guest's memory: give more --mem");
+		return load_fail(l, ENOMEM, LOADER_INITRD,
+				 "has no room in the guest's memory: give more --mem");
 	return 0;
 }
 
@@ -120,9 +122,10 @@ static int load_elf(struct load *l)
 	if (r == -ENOEXEC && !l->result->text[0])
 		r = multiboot_load(l);
 	if (r == -ENOEXEC && !l->result->text[0])
-		r = load_fail(l, ENOEXEC, LOADER_KERNEL,
-			      "an ELF file without a PVH entry (note XEN_ELFNOTE_PHYS32_ENTRY) or a multiboot "
-			      "header: build it with CONFIG_PVH=y, or give the bzImage");
+		r = load_fail(
+			l, ENOEXEC, LOADER_KERNEL,
+			"an ELF file without a PVH entry (note XEN_ELFNOTE_PHYS32_ENTRY) or a multiboot "
+			"header: build it with CONFIG_PVH=y, or give the bzImage");
 	return r;
 }
 

@@ -7,14 +7,14 @@
  *
  * Taken are:
  * - bzImage (Linux, Documentation/arch/x86/boot.rst, protocol 2.12 or newer). Its payload, gzip, lz4, zstd or
- *   xz, is unpacked here, the vmlinux in it put into place, relocated by its own table (KASLR) and entered at its
- *   64-bit entry. Where anything about it is unusual, the guest gets the bzImage's own code and unpacks
+ *   xz, is unpacked here, the vmlinux in it put into place, relocated by its own table (KASLR) and entered at
+ * its 64-bit entry. Where anything about it is unusual, the guest gets the bzImage's own code and unpacks
  *   itself;
  * - ELF, 32 or 64 bits, by its PVH entry (Xen, docs/misc/pvh.pandoc);
  * - multiboot 1 images, ELF or with addresses in their header (Multiboot Specification 0.6.96).
  *
- * A pure function: no system call, no allocation, no variable of its own, no pointer kept. Everything comes as
- * an argument, and everything is written to guest memory, the workspace and the result. The image is not
+ * A pure function: no system call, no allocation, no variable of its own, no pointer kept. Everything comes
+ * as an argument, and everything is written to guest memory, the workspace and the result. The image is not
  * trusted, nor must it stay the same: whatever is checked is a copy.
  *
  * Owns, until the kernel takes over: [0x1000, 0x20000) of guest memory, and what kernel and initrd occupy.
@@ -81,16 +81,16 @@ struct loader_result {
 	uint32_t flags; /* enum loader_flags */
 	int32_t error;  /* 0, or -errno */
 	uint32_t subject;
-	uint64_t entry;      /* first instruction, guest-physical */
-	uint64_t params_gpa; /* for rsi or ebx */
-	uint64_t initrd_gpa; /* where the initrd belongs; a multiple of 4096 */
+	uint64_t entry;               /* first instruction, guest-physical */
+	uint64_t params_gpa;          /* for rsi or ebx */
+	uint64_t initrd_gpa;          /* where the initrd belongs; a multiple of 4096 */
 	char text[LOADER_TEXT_BYTES]; /* one line without the name of the file. With LOADER_NOTHING the error;
 					 otherwise empty, or why the guest has to unpack itself */
 };
 
 /*
- * Loads. workspace is LOADER_WORKSPACE bytes, 16-byte aligned, that hold anything; of it only what is needed is touched.
- * Guest memory need not be zero.
+ * Loads. workspace is LOADER_WORKSPACE bytes, 16-byte aligned, that hold anything; of it only what is needed
+ * is touched. Guest memory need not be zero.
  *
  * Returns 0 and a result of one of the kinds, or -errno, the result saying why:
  *   -ENOEXEC  not a kernel that can be booted

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Theory of operation: a header in the first 8 KiB of the file, found by its magic number and checksum, either
- * says itself what is loaded where and entered, or leaves that to the ELF file it is in. The guest starts in
- * 32-bit protected mode with ebx pointing to an information structure. The initrd is its one module; it goes
- * right behind the kernel, since small kernels take the end of memory for free.
+ * Theory of operation: a header in the first 8 KiB of the file, found by its magic number and checksum,
+ * either says itself what is loaded where and entered, or leaves that to the ELF file it is in. The guest
+ * starts in 32-bit protected mode with ebx pointing to an information structure. The initrd is its one
+ * module; it goes right behind the kernel, since small kernels take the end of memory for free.
  *
  * Paragraphs: Multiboot Specification, version 0.6.96.
  */
@@ -80,8 +80,9 @@ static bool find_header(struct load *l, struct multiboot_header *h, uint64_t *at
 
 static int bad_addresses(struct load *l)
 {
-	return load_fail(l, EINVAL, LOADER_KERNEL,
-			 "damaged: the addresses in its multiboot header contradict each other: get a new copy");
+	return load_fail(
+		l, EINVAL, LOADER_KERNEL,
+		"damaged: the addresses in its multiboot header contradict each other: get a new copy");
 }
 
 /* 3.1.3: the header's own addresses. *end: behind what the kernel uses. */
@@ -103,10 +104,11 @@ static int load_by_addresses(struct load *l, const struct multiboot_header *h, u
 	if (bss_end < *end || h->entry_addr < h->load_addr || h->entry_addr >= *end)
 		return bad_addresses(l);
 	if (h->load_addr < BOOT_KERNEL_MIN || bss_end > MMIO_HOLE_START)
-		return load_fail(l, ENOEXEC, LOADER_KERNEL,
-				 "wants to be loaded to 0x%x, where no memory can be: link it to run from 1 MiB "
-				 "to 3 GiB",
-				 h->load_addr);
+		return load_fail(
+			l, ENOEXEC, LOADER_KERNEL,
+			"wants to be loaded to 0x%x, where no memory can be: link it to run from 1 MiB "
+			"to 3 GiB",
+			h->load_addr);
 	if (bss_end > l->low_end)
 		return load_too_large(l, bss_end);
 	to = guest_memory_range(l->mem, h->load_addr, bss_end - h->load_addr);
@@ -120,11 +122,11 @@ static int load_by_addresses(struct load *l, const struct multiboot_header *h, u
 
 static int load_by_elf(struct load *l, uint64_t *entry, uint64_t *end)
 {
-	struct elf elf;
+	struct elf elf = {0};
 	char magic[SELFMAG];
 	int r = load_read(l, 0, magic, sizeof(magic));
 
-	if (r == 0 && memcmp(magic, ELFMAG, SELFMAG))
+	if (r == 0 && memcmp(magic, ELFMAG, SELFMAG) != 0)
 		return load_fail(l, ENOEXEC, LOADER_KERNEL,
 				 "a multiboot image that is no ELF file and has no addresses in its header: "
 				 "build it as ELF");
@@ -144,8 +146,9 @@ static int place_module(struct load *l, uint64_t end)
 	l->result->initrd_gpa = (end + PAGE_MASK) & ~PAGE_MASK;
 	if (l->result->initrd_gpa <= l->low_end && bytes <= l->low_end - l->result->initrd_gpa)
 		return 0;
-	return load_fail(l, ENOMEM, LOADER_INITRD,
-			 "the module does not fit in memory behind the kernel: give more --mem, or make it smaller");
+	return load_fail(
+		l, ENOMEM, LOADER_INITRD,
+		"the module does not fit in memory behind the kernel: give more --mem, or make it smaller");
 }
 
 /* 3.3. */
@@ -180,16 +183,17 @@ static int put_info(struct load *l)
 int multiboot_load(struct load *l)
 {
 	struct multiboot_header h;
-	uint64_t at, entry, end;
+	uint64_t at, entry, end = 0;
 	int r;
 
 	if (!find_header(l, &h, &at))
 		return -ENOEXEC;
 	if (h.flags & WANTS_MASK & ~WANTS_UNDERSTOOD)
-		return load_fail(l, ENOEXEC, LOADER_KERNEL,
-				 "a multiboot image that demands what dvmm has not (flags 0x%x), a video mode "
-				 "for instance: build it without",
-				 h.flags);
+		return load_fail(
+			l, ENOEXEC, LOADER_KERNEL,
+			"a multiboot image that demands what dvmm has not (flags 0x%x), a video mode "
+			"for instance: build it without",
+			h.flags);
 	entry = h.entry_addr;
 	r = h.flags & HAS_ADDRESSES ? load_by_addresses(l, &h, at, &end) : load_by_elf(l, &entry, &end);
 	if (r == 0)

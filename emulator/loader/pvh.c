@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Theory of operation: a note of an ELF file says where it wants to be entered: in 32-bit protected mode, with
- * ebx pointing to an hvm_start_info that leads to everything else.
+ * Theory of operation: a note of an ELF file says where it wants to be entered: in 32-bit protected mode,
+ * with ebx pointing to an hvm_start_info that leads to everything else.
  *
  * Paragraphs: Xen, docs/misc/pvh.pandoc and xen/include/public/arch-x86/hvm/start_info.h.
  */

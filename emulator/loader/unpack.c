@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Theory of operation: a payload is unpacked in one piece, from memory to memory, by the library of its
- * format. None of them may call malloc: there is nothing to be had any more when this runs. lz4 needs no memory,
- * zstd takes a fixed workspace, and zlib and xz get theirs from a heap that only grows, in the workspace.
+ * format. None of them may call malloc: there is nothing to be had any more when this runs. lz4 needs no
+ * memory, zstd takes a fixed workspace, and zlib and xz get theirs from a heap that only grows, in the
+ * workspace.
  *
- * Linux appends the unpacked size to every payload; gzip has it there anyway (scripts/Makefile.lib, size_append).
+ * Linux appends the unpacked size to every payload; gzip has it there anyway (scripts/Makefile.lib,
+ * size_append).
  */
 #include "emulator/loader/internal.h"
 
@@ -15,11 +17,11 @@
 #define ZSTD_STATIC_LINKING_ONLY /* ZSTD_initStaticDCtx(): no allocation */
 #include <zstd.h>
 
-#define SIZE_BYTES  4u
-#define LZ4_MAGIC   0x184c2102u /* the legacy frame, which lz4 -l and the kernel write */
-#define LZ4_CHUNK   (8u << 20)  /* unpacked, all but the last */
-#define HEAP_ALIGN  16u
-#define DAMAGED     "its payload is damaged"
+#define SIZE_BYTES 4u
+#define LZ4_MAGIC  0x184c2102u /* the legacy frame, which lz4 -l and the kernel write */
+#define LZ4_CHUNK  (8u << 20)  /* unpacked, all but the last */
+#define HEAP_ALIGN 16u
+#define DAMAGED    "its payload is damaged"
 
 /* A heap without free(). */
 struct heap {
@@ -64,7 +66,8 @@ uint64_t unpack_size(const uint8_t *payload, uint64_t payload_bytes)
 	return payload_bytes < SIZE_BYTES ? 0 : get32(payload + payload_bytes - SIZE_BYTES);
 }
 
-static const char *unpack_gzip(const uint8_t *from, uint64_t from_bytes, uint8_t *to, uint64_t bytes, struct heap *heap)
+static const char *unpack_gzip(const uint8_t *from, uint64_t from_bytes, uint8_t *to, uint64_t bytes,
+			       struct heap *heap)
 {
 	z_stream z = {.zalloc = gzip_alloc,
 		      .zfree = keep,
@@ -79,7 +82,8 @@ static const char *unpack_gzip(const uint8_t *from, uint64_t from_bytes, uint8_t
 	return NULL;
 }
 
-static const char *unpack_lz4(const uint8_t *from, uint64_t from_bytes, uint8_t *to, uint64_t bytes, struct heap *heap)
+static const char *unpack_lz4(const uint8_t *from, uint64_t from_bytes, uint8_t *to, uint64_t bytes,
+			      struct heap *heap)
 {
 	uint64_t at = 4;
 
@@ -102,7 +106,8 @@ static const char *unpack_lz4(const uint8_t *from, uint64_t from_bytes, uint8_t 
 	return bytes || at != from_bytes ? DAMAGED : NULL;
 }
 
-static const char *unpack_zstd(const uint8_t *from, uint64_t from_bytes, uint8_t *to, uint64_t bytes, struct heap *heap)
+static const char *unpack_zstd(const uint8_t *from, uint64_t from_bytes, uint8_t *to, uint64_t bytes,
+			       struct heap *heap)
 {
 	size_t need = ZSTD_estimateDCtxSize();
 	void *at = heap_take(heap, need, 1);
@@ -113,7 +118,8 @@ static const char *unpack_zstd(const uint8_t *from, uint64_t from_bytes, uint8_t
 	return NULL;
 }
 
-static const char *unpack_xz(const uint8_t *from, uint64_t from_bytes, uint8_t *to, uint64_t bytes, struct heap *heap)
+static const char *unpack_xz(const uint8_t *from, uint64_t from_bytes, uint8_t *to, uint64_t bytes,
+			     struct heap *heap)
 {
 	const lzma_allocator allocator = {.alloc = xz_alloc, .free = keep, .opaque = heap};
 	uint64_t limit = heap->left;
@@ -143,13 +149,15 @@ static const struct {
 	{{0xfd, '7', 'z', 'X', 'Z', 0}, 6, SIZE_BYTES, unpack_xz},
 };
 
-const char *unpack(const uint8_t *payload, uint64_t payload_bytes, uint8_t *to, uint64_t bytes, void *workspace)
+const char *unpack(const uint8_t *payload, uint64_t payload_bytes, uint8_t *to, uint64_t bytes,
+		   void *workspace)
 {
 	struct heap heap = {workspace, LOADER_WORKSPACE};
 
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
 		if (payload_bytes >= formats[i].magic_bytes + SIZE_BYTES &&
 		    memcmp(payload, formats[i].magic, formats[i].magic_bytes) == 0)
-			return formats[i].unpack(payload, payload_bytes - formats[i].appended, to, bytes, &heap);
+			return formats[i].unpack(payload, payload_bytes - formats[i].appended, to, bytes,
+						 &heap);
 	return "its payload is packed neither by gzip nor lz4, zstd or xz";
 }

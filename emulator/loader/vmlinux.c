@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Theory of operation: what the kernel's own extractor (arch/x86/boot/compressed/misc.c, kaslr.c) does, done in its
- * place. The payload is an ELF file, vmlinux, with a relocation table behind it:
+ * Theory of operation: what the kernel's own extractor (arch/x86/boot/compressed/misc.c, kaslr.c) does, done
+ * in its place. The payload is an ELF file, vmlinux, with a relocation table behind it:
  *
  *     |<- 2 MiB ->|
  *     ELF header  .text ...   .data ...   .init ...   sections   relocations
@@ -10,8 +10,8 @@
  *
  * .text begins 2 MiB into the file, so that is how far below the kernel's address the file is unpacked: most
  * of it is then in its place already, and the other segments, which are apart in the file and closer together
- * in memory, move down. All of this happens inside of the room that the bzImage's header asks for, and in the 2 MiB
- * below it. If a segment would have to move up, everything is moved up first.
+ * in memory, move down. All of this happens inside of the room that the bzImage's header asks for, and in the
+ * 2 MiB below it. If a segment would have to move up, everything is moved up first.
  *
  * The table is three lists of addresses, or two since Linux 6.15, each behind a zero: 64-bit fields that the
  * distance is added to, 32-bit fields that it is taken from (per-CPU offsets; the list that went away), and
@@ -55,7 +55,8 @@ static bool add_segment(struct vmlinux *v, const struct vmlinux_place *place, co
 
 	if (v->segments == SEGMENTS_MAX || p->p_filesz > p->p_memsz || p->p_offset > v->file_bytes ||
 	    p->p_filesz > v->file_bytes - p->p_offset || p->p_paddr < place->linked ||
-	    p->p_paddr - place->linked > place->room || p->p_memsz > place->room - (p->p_paddr - place->linked))
+	    p->p_paddr - place->linked > place->room ||
+	    p->p_memsz > place->room - (p->p_paddr - place->linked))
 		return false;
 	*s = (struct segment){p->p_offset, p->p_filesz, p->p_memsz, p->p_paddr - place->linked};
 	if (last && (s->offset < last->offset + last->file_bytes || s->at < last->at + last->memory_bytes))
@@ -83,8 +84,8 @@ static const char *read_headers(struct vmlinux *v, const struct vmlinux_place *p
 	if (v->file_bytes < sizeof(h))
 		return unusual;
 	memcpy(&h, v->file, sizeof(h));
-	if (memcmp(h.e_ident, ELFMAG, SELFMAG) || h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_machine != EM_X86_64 ||
-	    h.e_phentsize != sizeof(Elf64_Phdr) || h.e_phoff > v->file_bytes ||
+	if (memcmp(h.e_ident, ELFMAG, SELFMAG) != 0 || h.e_ident[EI_CLASS] != ELFCLASS64 ||
+	    h.e_machine != EM_X86_64 || h.e_phentsize != sizeof(Elf64_Phdr) || h.e_phoff > v->file_bytes ||
 	    h.e_phnum * sizeof(Elf64_Phdr) > v->file_bytes - h.e_phoff || h.e_shoff > v->file_bytes ||
 	    (uint64_t)h.e_shnum * h.e_shentsize > v->file_bytes - h.e_shoff)
 		return unusual;
@@ -190,7 +191,8 @@ static void clear_rest(const struct vmlinux *v)
 }
 
 /* kaslr.c, find_random_phys_addr() and find_random_virt_addr(): any slot is as good as another. */
-static uint64_t random_address(uint64_t lowest, uint64_t end, uint64_t room, uint64_t alignment, uint64_t entropy)
+static uint64_t random_address(uint64_t lowest, uint64_t end, uint64_t room, uint64_t alignment,
+			       uint64_t entropy)
 {
 	if (end < lowest || end - lowest < room)
 		return lowest;

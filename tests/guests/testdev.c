@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* QEMU's test devices, as --testdev has them; under QEMU itself with -device pc-testdev and isa-debug-exit. */
+/* QEMU's test devices, as --testdev has them; under QEMU itself with -device pc-testdev and isa-debug-exit.
+ */
 #include "irq.h"
 
 #define REGISTER  0xe0

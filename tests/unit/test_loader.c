@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The loader on kernels made here: a small vmlinux with relocations, packed in each format into a bzImage, and
- * multiboot images. What good ones become, that odd ones are left to the guest, and, with files cut and
- * damaged at random (fixed seeds), that nothing is touched but guest memory and the workspace: both end at pages
- * that cannot be accessed. What dvmm makes of results is in test_boot.c.
+ * The loader on kernels made here: a small vmlinux with relocations, packed in each format into a bzImage,
+ * and multiboot images. What good ones become, that odd ones are left to the guest, and, with files cut and
+ * damaged at random (fixed seeds), that nothing is touched but guest memory and the workspace: both end at
+ * pages that cannot be accessed. What dvmm makes of results is in test_boot.c.
  */
 #include "emulator/loader/loader.h"
 
@@ -97,16 +97,29 @@ static void put_table(const uint32_t *words, size_t count)
 }
 
 #define AT(offset) ((uint32_t)(MAP_BASE + LINKED + (offset)))
-static const uint32_t three_lists[] = {0, AT(0x10), AT(DATA + 8), 0, AT(CPU + 0x10), 0, AT(0x20), AT(CPU + 0x7fc)};
+static const uint32_t three_lists[] = {0, AT(0x10), AT(DATA + 8),   0, AT(CPU + 0x10),
+				       0, AT(0x20), AT(CPU + 0x7fc)};
 static const uint32_t two_lists[] = {0, AT(0x10), AT(DATA + 8), 0, AT(0x20), AT(CPU + 0x7fc)};
 #define TABLE(words) put_table(words, sizeof(words) / sizeof((words)[0]))
 
 static void make_vmlinux(void)
 {
 	static const Elf64_Phdr load[] = {
-		{.p_type = PT_LOAD, .p_offset = TEXT_AT, .p_paddr = LINKED, .p_filesz = TEXT_BYTES, .p_memsz = TEXT_BYTES},
-		{.p_type = PT_LOAD, .p_offset = DATA_AT, .p_paddr = LINKED + DATA, .p_filesz = DATA_BYTES, .p_memsz = DATA_MEMORY},
-		{.p_type = PT_LOAD, .p_offset = CPU_AT, .p_paddr = LINKED + CPU, .p_filesz = CPU_BYTES, .p_memsz = CPU_BYTES},
+		{.p_type = PT_LOAD,
+		 .p_offset = TEXT_AT,
+		 .p_paddr = LINKED,
+		 .p_filesz = TEXT_BYTES,
+		 .p_memsz = TEXT_BYTES},
+		{.p_type = PT_LOAD,
+		 .p_offset = DATA_AT,
+		 .p_paddr = LINKED + DATA,
+		 .p_filesz = DATA_BYTES,
+		 .p_memsz = DATA_MEMORY},
+		{.p_type = PT_LOAD,
+		 .p_offset = CPU_AT,
+		 .p_paddr = LINKED + CPU,
+		 .p_filesz = CPU_BYTES,
+		 .p_memsz = CPU_BYTES},
 		{.p_type = PT_NOTE, .p_offset = 0xffffffff},
 	};
 
@@ -131,7 +144,8 @@ static void make_vmlinux(void)
 
 static size_t pack_gzip(uint8_t *to, size_t room)
 {
-	z_stream z = {.next_in = vmlinux, .avail_in = (uInt)vmlinux_bytes, .next_out = to, .avail_out = (uInt)room};
+	z_stream z = {
+		.next_in = vmlinux, .avail_in = (uInt)vmlinux_bytes, .next_out = to, .avail_out = (uInt)room};
 
 	ck_assert_int_eq(deflateInit2(&z, 1, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
 	ck_assert_int_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
@@ -161,12 +175,14 @@ static size_t pack_zstd(uint8_t *to, size_t room)
 static size_t pack_xz(uint8_t *to, size_t room)
 {
 	lzma_options_lzma lzma;
-	lzma_filter filters[] = {{LZMA_FILTER_X86, NULL}, {LZMA_FILTER_LZMA2, &lzma}, {LZMA_VLI_UNKNOWN, NULL}};
+	lzma_filter filters[] = {
+		{LZMA_FILTER_X86, NULL}, {LZMA_FILTER_LZMA2, &lzma}, {LZMA_VLI_UNKNOWN, NULL}};
 	size_t n = 0;
 
 	ck_assert(!lzma_lzma_preset(&lzma, 0));
 	lzma.dict_size = 32 * MIB;
-	ck_assert_int_eq(lzma_stream_buffer_encode(filters, LZMA_CHECK_CRC32, NULL, vmlinux, vmlinux_bytes, to, &n, room),
+	ck_assert_int_eq(lzma_stream_buffer_encode(filters, LZMA_CHECK_CRC32, NULL, vmlinux, vmlinux_bytes,
+						   to, &n, room),
 			 LZMA_OK);
 	return n;
 }
@@ -194,7 +210,8 @@ static uint8_t *payload(void)
 
 static void pack(enum format format)
 {
-	static size_t (*const packers[FORMATS])(uint8_t *to, size_t room) = {pack_gzip, pack_lz4, pack_zstd, pack_xz};
+	static size_t (*const packers[FORMATS])(uint8_t * to, size_t room) = {pack_gzip, pack_lz4, pack_zstd,
+									      pack_xz};
 	static uint8_t packed[IMAGE_MAX / 2];
 	uint32_t unpacked = (uint32_t)vmlinux_bytes;
 	size_t n = packers[format](packed, sizeof(packed) - 4);
@@ -208,7 +225,8 @@ static void pack(enum format format)
 
 static void setup(void)
 {
-	mem.seg[0] = (struct guest_memory_segment){.gpa = 0, .size = RAM_BYTES, .host = map_guarded(RAM_BYTES)};
+	mem.seg[0] =
+		(struct guest_memory_segment){.gpa = 0, .size = RAM_BYTES, .host = map_guarded(RAM_BYTES)};
 	workspace = map_guarded(LOADER_WORKSPACE);
 	image_area = map_guarded(IMAGE_MAX);
 	memset(mem.seg[0].host + 12 * MIB, 0xa5, 16 * MIB);
@@ -295,7 +313,8 @@ static void must_fall_back(const char *why)
 	ck_assert_uint_eq(result.flags, 0);
 	ck_assert_uint_eq(result.entry, LINKED + 0x200);
 	ck_assert_msg(strstr(result.text, why) != NULL, "'%s' without '%s'", result.text, why);
-	ck_assert_mem_eq(at(LINKED, image_bytes - SETUP_BYTES), image + SETUP_BYTES, image_bytes - SETUP_BYTES);
+	ck_assert_mem_eq(at(LINKED, image_bytes - SETUP_BYTES), image + SETUP_BYTES,
+			 image_bytes - SETUP_BYTES);
 	ck_assert_int_eq(((struct boot_params *)at(result.params_gpa, 4096))->hdr.loadflags & KASLR_FLAG, 0);
 }
 
@@ -358,7 +377,8 @@ END_TEST
 START_TEST(kaslr_moves_and_relocates)
 {
 	const uint64_t last = RAM_BYTES - ROOM, last_virtual = (1ull << 30) - ROOM;
-	const uint64_t slots = (last - LINKED) / ALIGNMENT + 1, virtual_slots = (last_virtual - LINKED) / ALIGNMENT + 1;
+	const uint64_t slots = (last - LINKED) / ALIGNMENT + 1,
+		       virtual_slots = (last_virtual - LINKED) / ALIGNMENT + 1;
 	const struct boot_params *p;
 
 	pack(LZ4);
@@ -430,7 +450,8 @@ START_TEST(file_of_another_layout)
 	must_unpack();
 	ck_assert_mem_eq(at(LINKED, TEXT_BYTES), vmlinux + 0x1000, TEXT_BYTES);
 	ck_assert_mem_eq(at(LINKED + DATA, DATA_BYTES), vmlinux + DATA_AT, DATA_BYTES);
-	header.init_size = (uint32_t)(vmlinux_bytes + 0x1000); /* too little for that, but enough for the file */
+	header.init_size =
+		(uint32_t)(vmlinux_bytes + 0x1000); /* too little for that, but enough for the file */
 	header.pref_address = LINKED;
 	pack(ZSTD);
 	must_unpack();
@@ -487,7 +508,8 @@ END_TEST
 START_TEST(cut_payloads_are_left_to_the_guest)
 {
 	pack((enum format)_i);
-	for (uint32_t full = header.payload_length, cut = 0; cut < full; cut += cut < 64 || full - cut < 64 ? 1 : 997) {
+	for (uint32_t full = header.payload_length, cut = 0; cut < full;
+	     cut += cut < 64 || full - cut < 64 ? 1 : 997) {
 		memcpy((uint8_t *)image + 0x1f1 + offsetof(struct setup_header, payload_length), &cut, 4);
 		/* What its last four bytes then say may be anything. */
 		must_fall_back("");
@@ -505,7 +527,8 @@ START_TEST(cut_files_are_errors)
 	pack(ZSTD);
 	bytes = image_bytes;
 	memcpy(whole, image, bytes);
-	for (image_bytes = 0; image_bytes < bytes; image_bytes += image_bytes < 1100 || bytes - image_bytes < 32 ? 1 : 97) {
+	for (image_bytes = 0; image_bytes < bytes;
+	     image_bytes += image_bytes < 1100 || bytes - image_bytes < 32 ? 1 : 97) {
 		image = image_area + IMAGE_MAX - image_bytes; /* up to the inaccessible page */
 		memcpy((uint8_t *)image, whole, image_bytes);
 		ck_assert_int_lt(load(), 0);
@@ -517,7 +540,7 @@ START_TEST(file_that_is_not_all_there)
 {
 	pack(LZ4);
 	ck_assert_int_eq(load_image(image_bytes, 200 * MIB), 0); /* what follows is a signature at most */
-	image = vmlinux; /* made a multiboot image */
+	image = vmlinux;                                         /* made a multiboot image */
 	segment(3)->p_type = PT_NULL;
 	memcpy(vmlinux + 0x400, (uint32_t[]){0x1badb002, 0, -0x1badb002u}, 12);
 	ck_assert_int_eq(load_image(sizeof(vmlinux), 200 * MIB), 0);
@@ -535,18 +558,69 @@ START_TEST(odd_vmlinuxes_are_left_to_the_guest)
 		Elf64_Phdr p;
 	} odd[] = {
 		/* overlapping in memory; in the file; in another order; beyond the room; before the start */
-		{1, {.p_type = PT_LOAD, .p_offset = DATA_AT, .p_paddr = LINKED + 0x2fff, .p_filesz = 16, .p_memsz = 16}},
-		{1, {.p_type = PT_LOAD, .p_offset = TEXT_AT + 0x2fff, .p_paddr = LINKED + DATA, .p_filesz = 16, .p_memsz = 16}},
-		{0, {.p_type = PT_LOAD, .p_offset = CPU_AT + CPU_BYTES, .p_paddr = LINKED, .p_filesz = 0x200, .p_memsz = 0x200}},
-		{2, {.p_type = PT_LOAD, .p_offset = CPU_AT, .p_paddr = LINKED + ROOM, .p_filesz = 0, .p_memsz = 1}},
-		{2, {.p_type = PT_LOAD, .p_offset = CPU_AT, .p_paddr = LINKED + CPU, .p_filesz = 0, .p_memsz = UINT64_MAX}},
-		{0, {.p_type = PT_LOAD, .p_offset = TEXT_AT, .p_paddr = LINKED - 1, .p_filesz = 0x200, .p_memsz = 0x200}},
-		{2, {.p_type = PT_LOAD, .p_offset = CPU_AT, .p_paddr = UINT64_MAX, .p_filesz = 0, .p_memsz = 1}},
+		{1,
+		 {.p_type = PT_LOAD,
+		  .p_offset = DATA_AT,
+		  .p_paddr = LINKED + 0x2fff,
+		  .p_filesz = 16,
+		  .p_memsz = 16}},
+		{1,
+		 {.p_type = PT_LOAD,
+		  .p_offset = TEXT_AT + 0x2fff,
+		  .p_paddr = LINKED + DATA,
+		  .p_filesz = 16,
+		  .p_memsz = 16}},
+		{0,
+		 {.p_type = PT_LOAD,
+		  .p_offset = CPU_AT + CPU_BYTES,
+		  .p_paddr = LINKED,
+		  .p_filesz = 0x200,
+		  .p_memsz = 0x200}},
+		{2,
+		 {.p_type = PT_LOAD,
+		  .p_offset = CPU_AT,
+		  .p_paddr = LINKED + ROOM,
+		  .p_filesz = 0,
+		  .p_memsz = 1}},
+		{2,
+		 {.p_type = PT_LOAD,
+		  .p_offset = CPU_AT,
+		  .p_paddr = LINKED + CPU,
+		  .p_filesz = 0,
+		  .p_memsz = UINT64_MAX}},
+		{0,
+		 {.p_type = PT_LOAD,
+		  .p_offset = TEXT_AT,
+		  .p_paddr = LINKED - 1,
+		  .p_filesz = 0x200,
+		  .p_memsz = 0x200}},
+		{2,
+		 {.p_type = PT_LOAD, .p_offset = CPU_AT, .p_paddr = UINT64_MAX, .p_filesz = 0, .p_memsz = 1}},
 		/* beyond the file; larger than in memory; without the entry */
-		{2, {.p_type = PT_LOAD, .p_offset = UINT64_MAX, .p_paddr = LINKED + CPU, .p_filesz = 2, .p_memsz = 2}},
-		{2, {.p_type = PT_LOAD, .p_offset = CPU_AT, .p_paddr = LINKED + CPU, .p_filesz = ELF_BYTES, .p_memsz = ELF_BYTES}},
-		{2, {.p_type = PT_LOAD, .p_offset = CPU_AT, .p_paddr = LINKED + CPU, .p_filesz = 2, .p_memsz = 1}},
-		{0, {.p_type = PT_LOAD, .p_offset = TEXT_AT, .p_paddr = LINKED, .p_filesz = ENTRY, .p_memsz = ENTRY}},
+		{2,
+		 {.p_type = PT_LOAD,
+		  .p_offset = UINT64_MAX,
+		  .p_paddr = LINKED + CPU,
+		  .p_filesz = 2,
+		  .p_memsz = 2}},
+		{2,
+		 {.p_type = PT_LOAD,
+		  .p_offset = CPU_AT,
+		  .p_paddr = LINKED + CPU,
+		  .p_filesz = ELF_BYTES,
+		  .p_memsz = ELF_BYTES}},
+		{2,
+		 {.p_type = PT_LOAD,
+		  .p_offset = CPU_AT,
+		  .p_paddr = LINKED + CPU,
+		  .p_filesz = 2,
+		  .p_memsz = 1}},
+		{0,
+		 {.p_type = PT_LOAD,
+		  .p_offset = TEXT_AT,
+		  .p_paddr = LINKED,
+		  .p_filesz = ENTRY,
+		  .p_memsz = ENTRY}},
 	};
 
 	for (unsigned i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
@@ -581,7 +655,8 @@ END_TEST
 
 START_TEST(odd_relocations_are_left_to_the_guest)
 {
-	static const uint32_t outside[] = {AT(-1), AT(CPU + CPU_BYTES - 3), AT(CPU + CPU_BYTES), AT(0x70000000), 1};
+	static const uint32_t outside[] = {AT(-1), AT(CPU + CPU_BYTES - 3), AT(CPU + CPU_BYTES),
+					   AT(0x70000000), 1};
 	uint32_t words[] = {0, AT(0x10), 0, AT(CPU + 0x10), 0, AT(0x20)};
 
 	options.kaslr = 1;
@@ -632,7 +707,8 @@ START_TEST(xz_with_a_large_dictionary)
 
 	ck_assert(!lzma_lzma_preset(&lzma, 0));
 	lzma.dict_size = 64 * MIB;
-	ck_assert_int_eq(lzma_stream_buffer_encode(filters, LZMA_CHECK_CRC64, NULL, vmlinux, vmlinux_bytes, packed, &n, MIB),
+	ck_assert_int_eq(lzma_stream_buffer_encode(filters, LZMA_CHECK_CRC64, NULL, vmlinux, vmlinux_bytes,
+						   packed, &n, MIB),
 			 LZMA_OK);
 	memcpy(packed + n, &unpacked, 4);
 	wrap(packed, n + 4);
@@ -669,9 +745,9 @@ START_TEST(damaged_images_do_no_harm)
 		options.entropy[1] = random_below(1u << 30);
 		pack((enum format)_i);
 		for (uint64_t flips = 1 + random_below(8); flips; flips--) {
-			uint64_t where = random_below(2) ? random_below(image_bytes)
-							 : random_below(4) ? SETUP_BYTES + PAYLOAD_AT + random_below(64)
-									   : 0x1f0 + random_below(0x80);
+			uint64_t where = random_below(2)   ? random_below(image_bytes)
+					 : random_below(4) ? SETUP_BYTES + PAYLOAD_AT + random_below(64)
+							   : 0x1f0 + random_below(0x80);
 
 			((uint8_t *)image)[where] ^= (uint8_t)(1u << random_below(8));
 		}
@@ -683,16 +759,17 @@ END_TEST
 /* What comes out of the packed file: headers and table. */
 START_TEST(damaged_vmlinuxes_do_no_harm)
 {
-	static const uint64_t numbers[] = {0,         1,          0xff,       0xffff,    0x7fffffff, 0x80000000,
-					   UINT32_MAX, LINKED,    TEXT_AT,    ROOM,      LINKED + ROOM, ELF_BYTES,
-					   1ull << 32, INT64_MAX, 1ull << 63, UINT64_MAX};
+	static const uint64_t numbers[] = {
+		0,       1,    0xff,          0xffff,    0x7fffffff, 0x80000000, UINT32_MAX, LINKED,
+		TEXT_AT, ROOM, LINKED + ROOM, ELF_BYTES, 1ull << 32, INT64_MAX,  1ull << 63, UINT64_MAX};
 	unsigned unpacked = 0;
 
 	for (unsigned i = 0; i < 2000; i++) {
 		make_vmlinux();
 		for (uint64_t fields = 1 + random_below(4); fields; fields--) {
 			uint64_t value = numbers[random_below(sizeof(numbers) / sizeof(numbers[0]))];
-			uint64_t where = random_below(3) ? random_below(288 - 8) : ELF_BYTES + random_below(24);
+			uint64_t where =
+				random_below(3) ? random_below(288 - 8) : ELF_BYTES + random_below(24);
 
 			if (random_below(3) == 0)
 				value = random_below(1u << 26);
@@ -744,7 +821,8 @@ START_TEST(multiboot_by_addresses)
 	ck_assert_int_eq(load(), 0);
 	ck_assert_int_eq(result.kind, LOADER_MULTIBOOT);
 	ck_assert_uint_eq(result.entry, BASE + 0x123);
-	ck_assert_mem_eq(at(BASE, sizeof(multiboot) - 0x20), (uint8_t *)multiboot + 0x20, sizeof(multiboot) - 0x20);
+	ck_assert_mem_eq(at(BASE, sizeof(multiboot) - 0x20), (uint8_t *)multiboot + 0x20,
+			 sizeof(multiboot) - 0x20);
 	for (uint32_t i = sizeof(multiboot) - 0x20; i < 0x3000; i++)
 		ck_assert_uint_eq(*(uint8_t *)at(BASE + i, 1), 0);
 	ck_assert_uint_eq(result.initrd_gpa, BASE + 0x3000);
@@ -805,8 +883,9 @@ START_TEST(damaged_multiboot_images_do_no_harm)
 		uint32_t fields[6] = {0x10003, BASE + HEADER_AT, BASE, 0, BASE + 0x3000, BASE};
 
 		for (uint64_t n = random_below(4); n; n--)
-			fields[1 + random_below(5)] = random_below(2) ? (uint32_t)(BASE + random_below(0x2000))
-								      : (uint32_t)random_below(1ull << 32);
+			fields[1 + random_below(5)] = random_below(2)
+							      ? (uint32_t)(BASE + random_below(0x2000))
+							      : (uint32_t)random_below(1ull << 32);
 		make_multiboot(fields);
 		if (random_below(4) == 0)
 			image_bytes = random_below(image_bytes);

@@ -31,7 +31,8 @@ START_TEST(flush_does_nothing)
 	harness_write_wide(&h, 0, 4, 7);
 	for (unsigned size = 1; size <= 4; size *= 2) {
 		harness_write_wide(&h, 4, size, 0x1000);
-		ck_assert_uint_eq(harness_read_wide(&h, 4, size), size == 4 ? 0xffffffff : (1u << 8 * size) - 1);
+		ck_assert_uint_eq(harness_read_wide(&h, 4, size),
+				  size == 4 ? 0xffffffff : (1u << 8 * size) - 1);
 	}
 	ck_assert_uint_eq(harness_read_wide(&h, 0, 4), 7);
 	harness_close(&h);
