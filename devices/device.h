@@ -96,8 +96,9 @@ struct operation {
 
 /* What the operator chose for a device; plain data, trusted. */
 struct device_config {
-	uint64_t capacity;   /* virtio-blk: size of the backing file in sectors of 512 bytes */
+	uint64_t capacity;   /* virtio-blk: size of the backing file in sectors of 512 bytes; fw_cfg: bytes of RAM */
 	uint32_t read_only;  /* virtio-blk */
+	uint32_t cpus;       /* fw_cfg */
 	char serial[20];     /* virtio-blk: what GET_ID returns, padded with NUL */
 };
 

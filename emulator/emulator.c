@@ -5,7 +5,8 @@
  * Started by dvmm with descriptors at fixed numbers (mailbox.h). main() reads as the order in which power is
  * given up: map what was passed, close what is no longer needed, make the ring, enter the sandbox, start the
  * workers, and have every thread install its own system call filter, its own last act of freedom. Only then
- * dvmm is told that we are ready, and only after that the first byte that a guest controls arrives.
+ * the kernel file is looked at and dvmm told that we are ready, and only after that the first byte that a
+ * guest controls arrives.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -35,6 +36,7 @@ struct emulator {
 	uint8_t *requests;
 	uint8_t *replies;
 	struct core core;
+	uint8_t *staging; /* behind guest memory: the kernel's image, for the loader */
 	struct io io;
 	struct worker worker[MAILBOX_SLOTS];
 	struct instruction instruction[MACHINE_MAX_VCPUS];
@@ -99,6 +101,7 @@ static void map_files(struct emulator *e)
 	if (!region || !ram)
 		fail("cannot map shared memory", -errno);
 	machine_memory(e->machine, ram, &memory);
+	e->staging = (uint8_t *)ram + e->machine->ram_bytes;
 	err = core_init(&e->core, e->machine, region, &memory);
 	if (err)
 		fail("cannot lay out the state region", err);
@@ -224,6 +227,18 @@ static void require(int err)
 	}
 }
 
+/* The first of all emulators makes a guest of the kernel file. dvmm takes the staging area away afterwards.
+ */
+static void load_kernel(struct emulator *e)
+{
+	const struct loader_request *request = mailbox_loader_request(e->requests);
+
+	__atomic_store_n(&status()->state, EMULATOR_LOADING, __ATOMIC_SEQ_CST);
+	while (!__atomic_load_n(&request->posted, __ATOMIC_SEQ_CST))
+		futex_wait(&request->posted, 0, NULL);
+	loader_run(request, &e->core.memory, e->staging, mailbox_loader_result(e->replies));
+}
+
 /* Stands by until dvmm says that it is our turn. */
 static void wait_for_turn(struct emulator *e)
 {
@@ -266,6 +281,8 @@ int main(int argc, char **argv)
 	if (err)
 		fail("cannot install the system call filter", err);
 	pthread_barrier_wait(&e->filtered);
+	if (e->incarnation == FIRST_INCARNATION)
+		load_kernel(e);
 	report(EMULATOR_READY);
 	wait_for_turn(e);
 	core_recover(&e->core, unanswered, publish_late, e);

@@ -14,10 +14,12 @@
 #include "devices/device.h"
 
 #define MACHINE_MAX_VCPUS   16
-#define MACHINE_MAX_DEVICES 32
+#define MACHINE_MAX_DEVICES 49 /* struct machine fits a page */
 #define MACHINE_MAX_DISKS   15
 
 /* The guest-physical map. RAM fills [0, MMIO_HOLE_START) and continues at 4 GiB. */
+#define ACPI_BASE        0xe0000ull /* where a guest searches for the RSDP (ACPI 6.5, 5.2.5.1) */
+#define ACPI_END         0x100000ull
 #define MMIO_HOLE_START  0xc0000000ull
 #define MMIO_HOLE_END    0x100000000ull
 #define VIRTIO_MMIO_BASE 0xd0000000ull /* device n at VIRTIO_MMIO_BASE + n * VIRTIO_MMIO_SIZE */
@@ -42,6 +44,12 @@
 #define CHAOS_IRQ       3 /* of device 0 */
 #define CHAOS_DEVICES   8
 
+#define TESTDEV_PORT     0xe0
+#define TESTDEV_IRQ_PORT 0x2000 /* line n at TESTDEV_IRQ_PORT + n */
+#define TESTDEV_LINES    24     /* all of the I/O APIC's */
+#define TESTDEV_MEMORY   0xff000000ull
+#define FW_CFG_PORT      0x510
+
 enum device_type {
 	DEVICE_NONE = 0,
 	DEVICE_UART,       /* 16550A, COM1 */
@@ -53,6 +61,11 @@ enum device_type {
 	DEVICE_VIRTIO_BLK,
 	DEVICE_VIRTIO_RNG,
 	DEVICE_CHAOS, /* misbehaves when told to; with --chaos only */
+
+	DEVICE_TESTDEV, /* these four are what QEMU has for test images; with --testdev only */
+	DEVICE_TESTDEV_IRQ,
+	DEVICE_TESTDEV_MEMORY,
+	DEVICE_FW_CFG,
 	DEVICE_TYPES
 };
 

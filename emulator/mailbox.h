@@ -29,6 +29,7 @@
 
 #include <stdint.h>
 
+#include "emulator/loader/loader.h"
 #include "emulator/machine.h"
 #include "emulator/x86/x86.h"
 
@@ -156,7 +157,12 @@ static inline uint64_t *mailbox_counts(void *file, uint32_t vcpus)
  * What an emulator tells dvmm about its start: words behind the reply of slot 0. There are two places, for
  * the active emulator and the one that stands by; odd incarnations use the first, even ones the second.
  */
-enum emulator_state { EMULATOR_STARTING = 0, EMULATOR_READY, EMULATOR_FAILED };
+enum emulator_state {
+	EMULATOR_STARTING = 0,
+	EMULATOR_READY,
+	EMULATOR_FAILED,
+	EMULATOR_LOADING, /* in its sandbox, and at work on the kernel; READY follows */
+};
 
 struct emulator_status {
 	uint32_t state;    /* futex; enum emulator_state */
@@ -171,10 +177,31 @@ static inline struct emulator_status *mailbox_status(void *file, uint32_t incarn
 }
 
 /* Where the I/O thread shows that it still does its work: workers have their replies for that. */
-#define IO_BEAT_OFFSET 3072u
+#define IO_BEAT_OFFSET 1024u
 static inline uint32_t *mailbox_io_beat(void *file)
 {
 	return (uint32_t *)((uint8_t *)file + IO_BEAT_OFFSET);
+}
+
+/*
+ * The first emulator also loads the kernel before it is ready (emulator/loader/loader.h): the request is
+ * behind struct control, the result behind the two status words.
+ */
+#define MAILBOX_LOADER_REQUEST_OFFSET 2048u
+#define MAILBOX_LOADER_RESULT_OFFSET  3072u
+#define FIRST_INCARNATION             1u
+
+_Static_assert(MAILBOX_LOADER_REQUEST_OFFSET + sizeof(struct loader_request) <= MAILBOX_PAGE &&
+		       MAILBOX_LOADER_RESULT_OFFSET + sizeof(struct loader_result) <= MAILBOX_PAGE,
+	       "the loader's request and result fit");
+
+static inline struct loader_request *mailbox_loader_request(void *file)
+{
+	return (struct loader_request *)((uint8_t *)file + MAILBOX_PAGE + MAILBOX_LOADER_REQUEST_OFFSET);
+}
+static inline struct loader_result *mailbox_loader_result(void *file)
+{
+	return (struct loader_result *)((uint8_t *)file + MAILBOX_LOADER_RESULT_OFFSET);
 }
 
 /* Descriptors that the emulator is started with; those of devices follow from FD_FIRST_DEVICE on, as struct

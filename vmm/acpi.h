@@ -18,10 +18,6 @@
 #include "devices/guest_memory.h"
 #include "emulator/machine.h"
 
-/* Where firmware would be, and where a guest may search for the RSDP (ACPI 6.5, 5.2.5.1). */
-#define ACPI_BASE 0xe0000ull
-#define ACPI_END  0x100000ull
-
 /*
  * Writes the tables and says where the RSDP is (it is ACPI_BASE). 0, or -EFAULT if guest memory does not
  * reach ACPI_END, -EINVAL if the machine has no vCPU, too many vCPUs or devices, or a device that 32-bit

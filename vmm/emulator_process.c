@@ -24,6 +24,7 @@
 #include "vmm/spawner.h"
 
 #define START_TIMEOUT_NS 10000000000ull
+#define LOAD_TIMEOUT_NS  60000000000ull /* for unpacking the kernel, on a slow and busy host */
 
 struct descriptors {
 	struct sandbox_descriptor fd[FD_FIRST_DEVICE + 1 + 3 * MACHINE_MAX_DEVICES];
@@ -188,6 +189,9 @@ static int start_failed(struct vm *vm, const struct spawner_message *m, struct f
 {
 	if (m->event == SPAWNER_FAILED)
 		return fail_with(f, EXIT_HOST, "%.200s: %.230s", emulator_name(vm), m->error);
+	if (status_of(vm, &vm->active) == EMULATOR_LOADING)
+		return fail_with(f, EXIT_HOST, "%.200s: ended while it was unpacking %.200s",
+				 emulator_name(vm), vm->options->kernel);
 	return fail_with(f, EXIT_HOST,
 			 "%.200s: ended while it was setting up its sandbox; see dvmm --check-host",
 			 emulator_name(vm));
@@ -197,11 +201,12 @@ int emulator_wait_ready(struct vm *vm, struct failure *f)
 {
 	struct emulator_status *s = mailbox_status(vm->replies.at, vm->active.incarnation);
 	const struct timespec step = {.tv_nsec = 20000000};
-	const uint64_t end = monotonic_ns() + START_TIMEOUT_NS;
+	const uint64_t start_ns = monotonic_ns();
 	struct spawner_message m;
 	uint32_t state;
 
-	while ((state = status_of(vm, &vm->active)) == EMULATOR_STARTING || vm->active.pidfd < 0) {
+	while ((state = status_of(vm, &vm->active)) == EMULATOR_STARTING || state == EMULATOR_LOADING ||
+	       vm->active.pidfd < 0) {
 		int err = spawner_receive(vm->spawner.socket, &m);
 
 		if (err == -EPIPE)
@@ -213,10 +218,13 @@ int emulator_wait_ready(struct vm *vm, struct failure *f)
 		if (end_is_pending())
 			return fail_with(f, EXIT_GUEST_ENDED,
 					 "stopped by a signal before the guest has started");
-		if (monotonic_ns() > end)
+		if (state != EMULATOR_LOADING && monotonic_ns() - start_ns > START_TIMEOUT_NS)
 			return fail_with(f, EXIT_HOST,
 					 "%.200s: not ready within 10 s; is it a dvmm-emulator?",
 					 emulator_name(vm));
+		if (monotonic_ns() - start_ns > LOAD_TIMEOUT_NS)
+			return fail_with(f, EXIT_HOST, "%.200s: has not unpacked %.200s within 60 s",
+					 emulator_name(vm), vm->options->kernel);
 		if (err)
 			futex_wait(&s->state, state, &step);
 	}

@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "devices/fw_cfg.h"
+#include "devices/testdev.h"
 #include "vmm/vm.h"
 
 #define SECTOR        512u
@@ -33,8 +35,12 @@ static const struct machine_device pc_devices[] = {
 	{.type = DEVICE_DEBUG_EXIT, .base = DEBUG_EXIT_PORT, .size = 4, .irq = NO_IRQ},
 };
 
+#define TESTDEV_DEVICES (3 + TESTDEV_LINES)
+
 _Static_assert(sizeof(pc_devices) / sizeof(pc_devices[0]) + CHAOS_DEVICES + 1 + MACHINE_MAX_DISKS <=
-		       MACHINE_MAX_DEVICES,
+			       MACHINE_MAX_DEVICES &&
+		       sizeof(pc_devices) / sizeof(pc_devices[0]) + TESTDEV_DEVICES + 1 + MACHINE_MAX_DISKS <=
+			       MACHINE_MAX_DEVICES,
 	       "room for all of them at once");
 
 static int new_eventfd(int *fd, int flags, struct failure *f)
@@ -174,6 +180,41 @@ static int add_chaos(struct machine *m, struct failure *f)
 	return 0;
 }
 
+static int add_testdev(struct machine *m, struct failure *f)
+{
+	const struct machine_device d[3] = {
+		{.type = DEVICE_TESTDEV, .base = TESTDEV_PORT, .size = TESTDEV_PORTS},
+		{.type = DEVICE_TESTDEV_MEMORY,
+		 .space = BUS_MMIO,
+		 .base = TESTDEV_MEMORY,
+		 .size = TESTDEV_MEMORY_BYTES},
+		{.type = DEVICE_FW_CFG,
+		 .base = FW_CFG_PORT,
+		 .size = FW_CFG_PORTS,
+		 .config = {.capacity = m->ram_bytes, .cpus = m->vcpus}},
+	};
+
+	for (uint32_t i = 0; i < 3; i++) {
+		struct machine_device with = d[i];
+
+		with.irq = NO_IRQ;
+		with.file_fd = -1;
+		if (add_device(m, &with, f))
+			return -1;
+	}
+	for (uint32_t i = 0; i < TESTDEV_LINES; i++) {
+		const struct machine_device line = {.type = DEVICE_TESTDEV_IRQ,
+						    .base = TESTDEV_IRQ_PORT + i,
+						    .size = 1,
+						    .irq = i,
+						    .file_fd = -1};
+
+		if (add_device(m, &line, f))
+			return -1;
+	}
+	return 0;
+}
+
 int machine_build(struct machine *m, const struct options *o, struct failure *f)
 {
 	const struct device_config none = {0};
@@ -190,7 +231,7 @@ int machine_build(struct machine *m, const struct options *o, struct failure *f)
 		if (add_device(m, &d, f))
 			return -1;
 	}
-	if (o->chaos && add_chaos(m, f))
+	if ((o->chaos && add_chaos(m, f)) || (o->testdev && add_testdev(m, f)))
 		return -1;
 	if (add_virtio(m, 0, DEVICE_VIRTIO_RNG, -1, &none, f))
 		return -1;

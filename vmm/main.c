@@ -4,7 +4,7 @@
  *
  *     options, files, shared memory       nothing has power over us yet
  *     emulator starts                     and walks into its sandbox while we go on
- *     VM, guest memory, kernel, vCPUs
+ *     VM, guest memory, vCPUs             the emulator unpacks the kernel meanwhile
  *     emulator ready, our own filters     before the first guest instruction
  *     the guest runs                      vCPU threads; here: signals, typed input, the emulator's pidfd
  *     everybody out                       status and reason come from whoever stopped the machine first
@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/sysinfo.h>
 #include <sys/wait.h>
@@ -37,10 +38,11 @@
 #include "vmm/handoff.h"
 #include "vmm/stats.h"
 
-#define SPIN_NS       50000u   /* a spinning side gives up its CPU after this long */
-#define INPUT_WAIT_NS 1000000u /* typed input: how long the main thread waits before it looks around again   \
-				*/
-#define INPUT_REQUESTS     16  /* typed input: requests one after another before it looks around */
+#define SPIN_NS 50000u /* a spinning side gives up its CPU after this long */
+#define INPUT_WAIT_NS                                                                                        \
+	1000000u              /* typed input: how long the main thread waits before it looks around again    \
+			       */
+#define INPUT_REQUESTS     16 /* typed input: requests one after another before it looks around */
 #define KICK_EVERY_MS      2
 #define OUTPUT_PATIENCE_NS 500000000u
 
@@ -69,11 +71,14 @@ static int open_files(struct vm *v, struct boot_files *files, struct failure *f)
 {
 	const struct options *o = v->options;
 
-	files->initrd.fd = -1;
+	char error[BOOT_ERROR_BYTES];
+
+	files->initrd = (struct boot_file){.fd = -1};
 	files->cmdline = o->cmdline;
-	if (open_file(&files->kernel, o->kernel, f))
+	files->kaslr = o->kaslr;
+	if (open_file(&files->kernel, o->kernel, f) || (o->initrd && open_file(&files->initrd, o->initrd, f)))
 		return -1;
-	return o->initrd ? open_file(&files->initrd, o->initrd, f) : 0;
+	return boot_examine(files, error) ? fail_with(f, EXIT_USAGE, "%s", error) : 0;
 }
 
 /* Which CPU each vCPU and worker gets, and how they hand over; into the machine and the vCPUs. */
@@ -143,7 +148,7 @@ static int check_memory_fits(const struct options *o, struct failure *f)
 	return 0;
 }
 
-static int make_shared_memory(struct vm *v, struct failure *f)
+static int make_shared_memory(struct vm *v, const struct boot_files *files, struct failure *f)
 {
 	if (region_layout(&v->machine, &v->layout))
 		return fail_with(f, EXIT_HOST, "the machine has a device without a model");
@@ -152,7 +157,8 @@ static int make_shared_memory(struct vm *v, struct failure *f)
 	    shared_memory_create(&v->replies, "dvmm-replies", mailbox_reply_bytes(v->machine.vcpus), true,
 				 f) ||
 	    shared_memory_create(&v->region, "dvmm-state", v->layout.size, true, f) ||
-	    shared_memory_create(&v->ram, "dvmm-memory", v->machine.ram_bytes, true, f))
+	    shared_memory_create(&v->ram, "dvmm-memory",
+				 v->machine.ram_bytes + loader_staging_bytes(files->kernel.bytes), true, f))
 		return -1;
 	region_init(&v->machine, &v->layout, v->region.at);
 	machine_memory(&v->machine, v->ram.at, &v->memory);
@@ -162,20 +168,56 @@ static int make_shared_memory(struct vm *v, struct failure *f)
 	return 0;
 }
 
-static int create_guest(struct vm *v, const struct boot_files *files, struct failure *f)
+/* Asks the loader, which is in the emulator unless that is in-process. It works while we go on. */
+static int stage_kernel(struct vm *v, const struct boot_files *files, struct failure *f)
 {
-	char error[BOOT_ERROR_BYTES] = "";
-	struct boot_entry entry;
+	struct loader_request *request = mailbox_loader_request(v->requests.at);
+	uint8_t *staging = (uint8_t *)v->ram.at + v->machine.ram_bytes;
+	char error[BOOT_ERROR_BYTES];
 	uint64_t rsdp;
 
 	if (acpi_build(&v->memory, &v->machine, &rsdp))
 		return fail_with(f, EXIT_HOST, "the ACPI tables do not fit");
-	if (boot_load(&v->memory, v->machine.ram_bytes, files, rsdp, &entry, error))
+	if (boot_stage(&v->memory, v->machine.ram_bytes, files, rsdp, staging, request, error))
 		return fail_with(f, EXIT_USAGE, "%s", error);
+	if (v->options->in_process) {
+		loader_run(request, &v->memory, staging, mailbox_loader_result(v->replies.at));
+		return 0;
+	}
+	__atomic_store_n(&request->posted, 1, __ATOMIC_SEQ_CST);
+	futex_wake(&request->posted);
+	return 0;
+}
+
+/* Takes what the loader has said, once, and its room away. */
+static int enter_kernel(struct vm *v, const struct boot_files *files, struct failure *f)
+{
+	const struct loader_result result = *mailbox_loader_result(v->replies.at);
+	char error[BOOT_ERROR_BYTES];
+	struct boot_entry entry;
+	int err;
+
+	__asm__ volatile(""
+			 :
+			 : "r"(&result)
+			 : "memory"); /* this copy, not the original, is what is checked and used */
+	madvise((uint8_t *)v->ram.at + v->machine.ram_bytes, v->ram.bytes - v->machine.ram_bytes,
+		MADV_REMOVE);
+	memset(&mailbox_loader_request(v->requests.at)->options, 0, sizeof(struct loader_options));
+	err = boot_finish(&v->memory, v->machine.ram_bytes, files, &result, &entry, error);
+	if (err)
+		return fail_with(f, err == -EPROTO ? EXIT_HOST : EXIT_USAGE, "%s", error);
+	if (*error)
+		log_warn("%s", error);
+	return vcpu_set_entry(&v->vcpu[0], &entry, f);
+}
+
+static int create_guest(struct vm *v, struct failure *f)
+{
 	if (kvm_create_machine(v, f))
 		return -1;
 	for (uint32_t i = 0; i < v->machine.vcpus; i++)
-		if (vcpu_create(v, i, &entry, f))
+		if (vcpu_create(v, i, f))
 			return -1;
 	return 0;
 }
@@ -187,16 +229,15 @@ static int prepare(struct vm *v, struct failure *f)
 
 	if (check_memory_fits(v->options, f) || open_files(v, &files, f) ||
 	    machine_build(&v->machine, v->options, f) || choose_placement(v, f) || open_stats(v, f) ||
-	    make_shared_memory(v, f))
+	    make_shared_memory(v, &files, f))
 		return -1;
 	/* The spawner is split off before there is a descriptor of KVM that it could inherit. */
 	if (v->options->in_process ? emulator_start_in_process(v, f) : emulator_start(v, f))
 		return -1;
-	if (kvm_open(v, f))
+	if (kvm_open(v, f) || stage_kernel(v, &files, f) || create_guest(v, f) ||
+	    (!v->options->in_process && emulator_wait_ready(v, f)))
 		return -1;
-	if (create_guest(v, &files, f))
-		return -1;
-	return v->options->in_process ? 0 : emulator_wait_ready(v, f);
+	return enter_kernel(v, &files, f);
 }
 
 /* What the main thread waits for while the guest runs. */

@@ -12,16 +12,18 @@
 #include <string.h>
 
 #define MIN_MEM (16ull << 20)
-#define MAX_MEM (1ull << 44) /* what fits the guest-physical addresses we lay out; the host decides earlier  \
-			      */
+#define MAX_MEM                                                                                              \
+	(1ull << 44) /* what fits the guest-physical addresses we lay out; the host decides earlier          \
+		      */
 
 const char options_help[] = "Usage: dvmm --kernel FILE [OPTION]...\n"
 			    "Runs a guest under KVM; every device model lives in a sandboxed process.\n"
 			    "\n"
 			    "Guest:\n"
-			    "  --kernel FILE          bzImage, or ELF with a PVH entry\n"
+			    "  --kernel FILE          bzImage, ELF with a PVH entry, or multiboot image\n"
 			    "  --initrd FILE          initial RAM disk\n"
 			    "  --cmdline STR          kernel command line (default: console=ttyS0)\n"
+			    "  --kaslr on|off         random addresses for the kernel (default on)\n"
 			    "  --mem SIZE[K|M|G]      memory (default 512M; a bare number is MiB)\n"
 			    "  --cpus N               virtual CPUs, 1 to 16 (default 1)\n"
 			    "  --disk PATH[,ro]       raw file or block device; repeatable\n"
@@ -41,6 +43,7 @@ const char options_help[] = "Usage: dvmm --kernel FILE [OPTION]...\n"
 			    "  --insn-batch N         instructions emulated in one go at most (default 64)\n"
 			    "  --emulator FILE        another dvmm-emulator than the installed one\n"
 			    "  --chaos                a device that misbehaves on command; for tests only\n"
+			    "  --testdev              QEMU's test devices and exit status, for test images\n"
 			    "\n"
 			    "Information:\n"
 			    "  --stats FILE           write statistics as JSON when the guest ends\n"
@@ -146,6 +149,14 @@ static int set_log_level(struct options *o, char *s, struct failure *f)
 		       : fail_with(f, EXIT_USAGE, "--log-level %.40s: must be error, warn, info or debug", s);
 }
 
+static int set_kaslr(struct options *o, char *s, struct failure *f)
+{
+	o->kaslr = !strcmp(s, "on");
+	if (o->kaslr || !strcmp(s, "off"))
+		return 0;
+	return fail_with(f, EXIT_USAGE, "--kaslr %.40s: must be on or off", s);
+}
+
 static int set_cpus(struct options *o, char *s, struct failure *f)
 {
 	return parse_u32("--cpus", s, 1, MACHINE_MAX_VCPUS, &o->cpus, f);
@@ -216,6 +227,12 @@ static int set_chaos(struct options *o, char *s, struct failure *f)
 	return 0;
 }
 
+static int set_testdev(struct options *o, char *s, struct failure *f)
+{
+	o->testdev = true;
+	return 0;
+}
+
 /* Options that are an action. */
 #define ACTION_OPTION(name, value)                                                                           \
 	static int set_##name(struct options *o, char *s, struct failure *f)                                 \
@@ -236,6 +253,7 @@ static const struct {
 	{"kernel", required_argument, false, set_kernel},
 	{"initrd", required_argument, false, set_initrd},
 	{"cmdline", required_argument, false, set_cmdline},
+	{"kaslr", required_argument, false, set_kaslr},
 	{"mem", required_argument, false, set_mem},
 	{"cpus", required_argument, false, set_cpus},
 	{"disk", required_argument, true, set_disk},
@@ -252,6 +270,7 @@ static const struct {
 	{"stats", required_argument, false, set_stats},
 	{"emulator", required_argument, false, set_emulator},
 	{"chaos", no_argument, false, set_chaos},
+	{"testdev", no_argument, false, set_testdev},
 	{"log-level", required_argument, false, set_log_level},
 	{"check-host", no_argument, false, set_check_host},
 	{"version", no_argument, false, set_version},
@@ -274,6 +293,7 @@ int options_parse(struct options *o, int argc, char **argv, struct failure *f)
 
 	*o = (struct options){
 		.cmdline = "console=ttyS0",
+		.kaslr = true,
 		.mem_bytes = 512ull << 20,
 		.cpus = 1,
 		.pin = "auto",
@@ -313,5 +333,8 @@ int options_parse(struct options *o, int argc, char **argv, struct failure *f)
 		return fail_with(
 			f, EXIT_USAGE,
 			"--chaos: would take dvmm itself down with --emulation in-process; leave one out");
+	if (o->chaos && o->testdev)
+		return fail_with(f, EXIT_USAGE,
+				 "--chaos and --testdev: too many devices for one machine; leave one out");
 	return 0;
 }

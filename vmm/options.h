@@ -36,6 +36,7 @@ struct options {
 	const char *kernel;
 	const char *initrd; /* NULL: none */
 	const char *cmdline;
+	bool kaslr; /* the kernel is loaded to a random address */
 	uint64_t mem_bytes;
 	uint32_t cpus;
 	struct disk_option disk[MACHINE_MAX_DISKS];
@@ -53,6 +54,7 @@ struct options {
 	const char *stats;    /* NULL: none */
 	const char *emulator; /* NULL: the one that was installed with us */
 	bool chaos;           /* the guest gets a device that misbehaves */
+	bool testdev;         /* the guest gets QEMU's test devices, and its exit status */
 	enum log_level log_level;
 };
 

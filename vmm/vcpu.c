@@ -51,7 +51,7 @@ static void set_msrs(struct vcpu *vcpu)
 		log_debug("vCPU %u: KVM did not take all initial MSRs", vcpu->index);
 }
 
-static int set_boot_registers(struct vcpu *vcpu, const struct boot_entry *entry, struct failure *f)
+int vcpu_set_entry(struct vcpu *vcpu, const struct boot_entry *entry, struct failure *f)
 {
 	struct kvm_sregs sregs;
 	struct kvm_regs regs = {0};
@@ -65,7 +65,7 @@ static int set_boot_registers(struct vcpu *vcpu, const struct boot_entry *entry,
 	return 0;
 }
 
-int vcpu_create(struct vm *vm, uint32_t index, const struct boot_entry *entry, struct failure *f)
+int vcpu_create(struct vm *vm, uint32_t index, struct failure *f)
 {
 	struct vcpu *vcpu = &vm->vcpu[index];
 	int bytes = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
@@ -81,8 +81,15 @@ int vcpu_create(struct vm *vm, uint32_t index, const struct boot_entry *entry, s
 	if (cpuid_set(vm, vcpu, f))
 		return -1;
 	set_msrs(vcpu);
-	/* The others wait for the guest's INIT and start-up IPIs. */
-	return index == 0 ? set_boot_registers(vcpu, entry, f) : 0;
+	return 0;
+}
+
+/* With --testdev as QEMU's isa-debug-exit, whose users expect it. */
+static int debug_exit_status(const struct vm *vm, uint32_t value)
+{
+	if (vm->options->testdev)
+		return (int)(value << 1 | 1) & 0xff;
+	return value ? EXIT_GUEST_CRASHED : EXIT_GUEST_ENDED;
 }
 
 /* What a reply asks of the machine. False: the guest must not run on. */
@@ -109,7 +116,7 @@ static bool obey_reply(struct vcpu *vcpu, const struct reply *reply)
 		vm_stop(vm, EXIT_GUEST_ENDED, "the guest has powered off");
 		return false;
 	case MACHINE_EXIT:
-		vm_stop(vm, reply->exit_code ? EXIT_GUEST_CRASHED : EXIT_GUEST_ENDED,
+		vm_stop(vm, debug_exit_status(vm, reply->exit_code),
 			"the guest has ended with value %u at the debug-exit port", reply->exit_code);
 		return false;
 	}

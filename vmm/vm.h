@@ -139,7 +139,9 @@ int kvm_create_machine(struct vm *vm, struct failure *f);
 
 /* vmm/vcpu.c */
 struct boot_entry;
-int vcpu_create(struct vm *vm, uint32_t index, const struct boot_entry *entry, struct failure *f);
+int vcpu_create(struct vm *vm, uint32_t index, struct failure *f);
+/* The first one starts here; the others wait for the guest's INIT and start-up IPIs. */
+int vcpu_set_entry(struct vcpu *vcpu, const struct boot_entry *entry, struct failure *f);
 int vcpu_start(struct vcpu *vcpu, struct failure *f);
 /* Makes a vCPU thread leave the guest or whatever it waits for, to look at vm_stopping(). */
 void vcpu_kick(struct vcpu *vcpu);

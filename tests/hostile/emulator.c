@@ -21,12 +21,12 @@
 
 #include "emulator/futex.h"
 #include "emulator/mailbox.h"
-#include "vmm/boot_internal.h"
+#include "emulator/loader/loader.h"
 
 #define RING (64u << 10)
 
 static const struct machine *machine;
-static uint8_t *requests, *replies;
+static uint8_t *requests, *replies, *ram;
 static const char *guest_cmdline;
 static uint64_t seed;
 
@@ -184,6 +184,15 @@ static void serve(void (*tell)(const struct request *req, struct reply *r))
 
 /* ---- Other things to do with what is shared. ---- */
 
+/* Makes a guest of the kernel file, as the real one does. */
+static void load(void)
+{
+	struct guest_memory memory;
+
+	machine_memory(machine, ram, &memory);
+	loader_run(mailbox_loader_request(requests), &memory, ram + machine->ram_bytes, mailbox_loader_result(replies));
+}
+
 /* The request file is dvmm's alone, and nobody can change the size of any: the way to make dvmm fault. */
 static bool seals_hold(void)
 {
@@ -208,6 +217,7 @@ static void seals(void)
 {
 	bool hold = seals_hold();
 
+	load(); /* the holes have swallowed the result */
 	report(EMULATOR_READY);
 	serve(hold ? honest : no_such_event);
 }
@@ -337,6 +347,28 @@ static const struct act {
 	{"strange-state", strange_state}, {"loud", loud},
 };
 
+/* Lies about the kernel: numbers that point nowhere, and a line that is none. */
+static void result_kind(struct loader_result *r) { r->kind = LOADER_KINDS; }
+static void result_entry(struct loader_result *r) { r->entry = UINT64_MAX; }
+static void result_params(struct loader_result *r) { r->params_gpa = machine->ram_bytes - 1; }
+static void result_error(struct loader_result *r)
+{
+	r->kind = LOADER_NOTHING;
+	r->error = INT32_MIN;
+	r->subject = UINT32_MAX;
+	memset(r->text, '\n', sizeof(r->text));
+}
+
+static const struct result_lie {
+	const char *name;
+	void (*tell)(struct loader_result *r);
+} result_lies[] = {
+	{"result-kind", result_kind},
+	{"result-entry", result_entry},
+	{"result-params", result_params},
+	{"result-error", result_error},
+};
+
 /* The value of a word of the command line: "name=value". */
 static bool is_word(const char *s, const char *value)
 {
@@ -352,11 +384,15 @@ int main(void)
 	requests = map(FD_REQUEST, PROT_READ);
 	replies = map(FD_REPLY, PROT_READ | PROT_WRITE);
 	machine = (const struct machine *)requests;
-	guest_cmdline = (const char *)map(FD_MEMORY, PROT_READ | PROT_WRITE) + BOOT_CMDLINE_GPA;
-	/* dvmm loads the guest while we start. */
-	while (!(mode = strstr(guest_cmdline, "hostile=")) || !strchr(guest_cmdline, '.'))
+	ram = map(FD_MEMORY, PROT_READ | PROT_WRITE);
+	guest_cmdline = (const char *)ram + BOOT_CMDLINE_GPA;
+	while (!__atomic_load_n(&mailbox_loader_request(requests)->posted, __ATOMIC_SEQ_CST))
 		pause_ns(100000);
+	mode = strstr(guest_cmdline, "hostile=");
+	if (!mode)
+		return 97;
 	mode += strlen("hostile=");
+	load();
 	seed = strchr(mode, ':') ? strtoull(strchr(mode, ':') + 1, NULL, 10) : 1;
 	seed = seed * 0x9e3779b97f4a7c15ull + 1;
 	for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++)
@@ -366,6 +402,13 @@ int main(void)
 		if (is_word(mode, lies[i].name)) {
 			report(EMULATOR_READY);
 			serve(lies[i].tell);
+		}
+	}
+	for (size_t i = 0; i < sizeof(result_lies) / sizeof(result_lies[0]); i++) {
+		if (is_word(mode, result_lies[i].name)) {
+			result_lies[i].tell(mailbox_loader_result(replies));
+			report(EMULATOR_READY);
+			serve(honest);
 		}
 	}
 	return 98;

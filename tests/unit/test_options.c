@@ -34,6 +34,8 @@ START_TEST(defaults)
 	ck_assert_uint_eq(o.disks, 0);
 	ck_assert(!o.in_process);
 	ck_assert(!o.chaos);
+	ck_assert(!o.testdev);
+	ck_assert(o.kaslr);
 	ck_assert_int_eq(o.handoff, WANT_AUTO);
 	ck_assert_str_eq(o.pin, "auto");
 	ck_assert_uint_eq(o.quantum_ms, 10);
@@ -107,6 +109,10 @@ static const char *const wrong[][2] = {
 	{"--kernel k --cpus 2 --cpus 2", "--cpus"},
 	{"--kernel k --chaos --chaos", "--chaos"},
 	{"--kernel k --chaos --emulation in-process", "--chaos"},
+	{"--kernel k --chaos --testdev", "--testdev"},
+	{"--kernel k --testdev --testdev", "--testdev"},
+	{"--kernel k --kaslr maybe", "--kaslr maybe"},
+	{"--kernel k --kaslr", "--kaslr"},
 };
 
 START_TEST(refusals)

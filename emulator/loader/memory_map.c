@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Theory of operation: one memory map serves both ways of booting. What it does not mention is not RAM:
+ * Theory of operation: one memory map serves all ways of booting. What it does not mention is not RAM:
  * the old video window below 0xe0000, and the hole with the devices below 4 GiB.
  */
-#include "vmm/boot_internal.h"
+#include "emulator/loader/internal.h"
 
 #include "emulator/machine.h"
-#include "vmm/acpi.h"
 
 enum { E820_RAM = 1, E820_RESERVED = 2 }; /* ACPI 6.5, 15.1 */
 
-unsigned boot_e820(uint64_t ram_bytes, struct boot_e820_entry map[BOOT_E820_ENTRIES])
+unsigned load_memory_map(uint64_t ram_bytes, struct boot_e820_entry map[LOAD_MAP_ENTRIES])
 {
 	uint64_t low_end = ram_bytes < MMIO_HOLE_START ? ram_bytes : MMIO_HOLE_START;
 	unsigned n = 0;
