@@ -20,6 +20,7 @@
 
 #include "emulator/futex.h"
 #include "seccomp/spawn.h"
+#include "vmm/probes.h"
 #include "vmm/spawner.h"
 
 #define START_TIMEOUT_NS 10000000000ull
@@ -354,6 +355,7 @@ static void take_over(struct vm *vm)
 	watchdog_look(vm); /* a request that has killed twice is not given to a third */
 	activate(vm, &vm->active);
 	wake_sleepers(vm);
+	PROBE3(restart, before, vm->active.incarnation, monotonic_ns() - died_ns);
 	atomic_fetch_add(&vm->counted.restarts, 1);
 	log_warn("dvmm-emulator %u has taken over from %u, %llu us after its end", vm->active.incarnation,
 		 before, (unsigned long long)(monotonic_ns() - died_ns) / 1000);

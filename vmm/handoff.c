@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "emulator/futex.h"
+#include "vmm/probes.h"
 
 void handoff_init(struct handoff *h, struct vm *vm, uint32_t slot)
 {
@@ -43,6 +44,7 @@ void handoff_send(struct handoff *h)
 {
 	const uint32_t before = h->seq++;
 
+	PROBE4(handoff, h->slot, h->request->kind, h->request->addr, h->request->size * h->request->count);
 	if (h->core) {
 		h->request->seq = h->seq;
 		core_request(h->core,
@@ -99,8 +101,10 @@ static int take_reply(struct handoff *h, struct reply *reply)
 	 * this. */
 	__asm__ volatile("" : : "r"(reply) : "memory");
 	wrong = handoff_check(h->request, reply, h->vm->machine.devices);
-	if (!wrong)
+	if (!wrong) {
+		PROBE4(completion, h->slot, h->request->kind, h->request->addr, reply->device);
 		return 0;
+	}
 	vm_stop(h->vm, EXIT_EMULATOR_LOST, "dvmm-emulator answered nonsense on slot %u: %s", h->slot, wrong);
 	return -EPROTO;
 }

@@ -20,6 +20,7 @@
 #include "vmm/boot.h"
 #include "vmm/console.h"
 #include "vmm/handoff.h"
+#include "vmm/probes.h"
 #include "vmm/stats.h"
 
 #define KICK_SIGNAL SIGUSR1
@@ -127,8 +128,10 @@ static bool synthesise(struct vcpu *vcpu, uint8_t *data, uint32_t bytes, bool wr
 
 	if (!write)
 		memset(data, 0xff, bytes);
-	if (cpu >= 0 && sched_pin_thread(0, cpu) == 0)
+	if (cpu >= 0 && sched_pin_thread(0, cpu) == 0) {
+		PROBE3(repin, vcpu->index, vcpu->cpu, cpu);
 		vcpu->cpu = cpu;
+	}
 	return true;
 }
 
@@ -252,6 +255,7 @@ static void run_guest(struct vcpu *vcpu)
 				strerror(errno));
 			return;
 		}
+		PROBE2(exit, vcpu->index, vcpu->run->exit_reason);
 		if (vcpu->vm->stats)
 			stats_exit(vcpu->vm->stats, vcpu->index, vcpu->run->exit_reason);
 		if (!handle_exit(vcpu, &handoff))

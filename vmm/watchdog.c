@@ -28,6 +28,7 @@
 #include "emulator/futex.h"
 #include "sched/topology.h"
 #include "vmm/log.h"
+#include "vmm/probes.h"
 #include "vmm/vm.h"
 
 /* Of more allowed CPUs than this, the first ones are targets of moves. */
@@ -136,6 +137,7 @@ static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_
 	/* A successor's worker starts on the vCPU's new CPU; the page is ours to write. */
 	if (to >= 0 && vm->machine.handoff == HANDOFF_SAME_CPU)
 		((struct machine *)vm->requests.at)->worker_cpu[slot] = to;
+	PROBE4(force, slot, req->kind, req->addr, now_ns - began_ns);
 	atomic_fetch_add(&vm->counted.forced, 1);
 	atomic_fetch_add(&vm->counted.repins, to >= 0);
 	log_warn("vCPU %u: operation at %s 0x%llx completed by force after %llu ms, CPU %d -> %d", slot,
