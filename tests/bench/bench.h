@@ -20,12 +20,14 @@ struct bench {
 	const char *bare_kvm; /* tests/bench/bare_kvm */
 	const char *guests;   /* folder of the payloads */
 	unsigned rounds;      /* 0: each benchmark's own choice */
+	const char *plot;     /* file for what gnuplot draws, or NULL */
 	json_t *result;
 };
 
 int bench_startup(const struct bench *b);
 int bench_pingpong(const struct bench *b);
 int bench_latency(const struct bench *b);
+int bench_attack(const struct bench *b);
 
 /* Samples of one quantity. Memory is the owner's: samples_free(). */
 struct samples {
