@@ -8,7 +8,8 @@
  * runnable thread on every CPU, so its share there is 1 / (1 + runnable threads of attackers), which the
  * scheduler is taken to keep exactly. Its fair share is what it would get if the same threads were spread
  * over the CPUs evenly. After a forced completion a vCPU is not bound for a time: the scheduler is then taken
- * to move its thread, but only as far as needed, from CPUs that have more than the others to those that have less.
+ * to move its thread, but only as far as needed, from CPUs that have more than the others to those that have
+ * less.
  */
 #include "sched/simulator.h"
 

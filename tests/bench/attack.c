@@ -11,22 +11,20 @@
  *
  * Each with the mechanism off (an N that is never reached) and on, with N = 10, 100, 1000 quanta of 1 ms.
  *
- * The victim's share is the work of its slowest vCPU a second, for a parallel program runs at the speed of its
- * slowest part, over the work of the same vCPU a second without attack, before and after in the same run. Its
- * fair share is what each of its vCPUs would get if the K stuck operations were spread over the C CPUs evenly
- * and the scheduler were exact: 1 / (1 + K / C). `kept` is one over the other, over the second half of the
- * attack, when placement has settled, and over all of it. A round runs all cases in turn; figures are medians
- * of the rounds.
+ * The victim's share is the work of its slowest vCPU a second, for a parallel program runs at the speed of
+ * its slowest part, over the work of the same vCPU a second without attack, before and after in the same run.
+ * Its fair share is what each of its vCPUs would get if the K stuck operations were spread over the C CPUs
+ * evenly and the scheduler were exact: 1 / (1 + K / C). `kept` is one over the other, over the second half of
+ * the attack, when placement has settled, and over all of it. A round runs all cases in turn; figures are
+ * medians of the rounds.
  */
 #include "tests/bench/bench.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/bench/observe.h"
@@ -50,19 +48,37 @@ static const char *const mode_quanta[MODES] = {"1000000", "10", "100", "1000"};
 
 /* What is reported of a case, kept in thousandths. */
 enum figure {
-	KEPT, KEPT_ALL, SHARE, MEAN_SHARE, FIRST_MOVE, STUCK_P50, STUCK_P99, FORCED, MOVED, MOVED_SECOND,
-	RESTARTED, PROGRESS, CPU_TIME, OUTSIDE, ENDED, FIGURES
+	KEPT,
+	KEPT_ALL,
+	SHARE,
+	MEAN_SHARE,
+	FIRST_MOVE,
+	STUCK_P50,
+	STUCK_P99,
+	FORCED,
+	MOVED,
+	MOVED_SECOND,
+	RESTARTED,
+	PROGRESS,
+	CPU_TIME,
+	OUTSIDE,
+	ENDED,
+	FIGURES
 };
 static const char *const figure_key[FIGURES] = {
-	"kept_of_fair_share", "kept_of_fair_share_from_the_start", "slowest_vcpu_share", "mean_vcpu_share",
-	"first_repin_ms", "stuck_on_one_cpu_p50", "stuck_on_one_cpu_p99", "forced_per_second",
-	"repins_per_second", "repins_in_any_second", "restarts_per_second", "attacker_operations_per_second",
-	"attacker_cpus", "vcpus_seen_outside_allowed", "attacker_lost_its_vm",
+	"kept_of_fair_share",   "kept_of_fair_share_from_the_start",
+	"slowest_vcpu_share",   "mean_vcpu_share",
+	"first_repin_ms",       "stuck_on_one_cpu_p50",
+	"stuck_on_one_cpu_p99", "forced_per_second",
+	"repins_per_second",    "repins_in_any_second",
+	"restarts_per_second",  "attacker_operations_per_second",
+	"attacker_cpus",        "vcpus_seen_outside_allowed",
+	"attacker_lost_its_vm",
 };
 
 struct attack_bench {
 	const struct bench *b;
-	unsigned cpus;            /* allowed ones: C */
+	unsigned cpus; /* allowed ones: C */
 	int cpu[OBSERVE_CPUS];
 	struct observed victim;
 	struct samples figure[ATTACKS][MODES][FIGURES];
@@ -77,47 +93,10 @@ struct run {
 	uint64_t move_ns[MOVES];
 	struct samples stuck; /* on the CPU that had the most, at each look */
 	bool outside[LOAD_PROCESSORS];
-	bool ended; /* its VM, with status 4 */
+	bool ended;      /* its VM, with status 4 */
 	char text[4096]; /* messages not yet at the end of a line */
 	size_t text_len;
 };
-
-static bool write_text(const char *directory, const char *name, const char *text)
-{
-	char path[128];
-	bool done;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", directory, name);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-	if (fd >= 0)
-		close(fd);
-	return done;
-}
-
-/*
- * One scheduling group for both VMs, so that their threads compete with each other as threads do; the session
- * that each emulator makes would else be a group of its own where sched_autogroup_enabled is set. With the
- * greatest weight there is, so that what else goes on on this host disturbs little.
- */
-static bool group_enter(void)
-{
-	static const struct {
-		const char *group, *weight_file, *weight;
-	} kinds[] = {
-		{"/sys/fs/cgroup/cpu/dvmm-bench", "cpu.shares", "262144"},
-		{"/sys/fs/cgroup/dvmm-bench", "cpu.weight", "10000"},
-	};
-
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		mkdir(kinds[i].group, 0755);
-		if (write_text(kinds[i].group, kinds[i].weight_file, kinds[i].weight) &&
-		    write_text(kinds[i].group, "cgroup.procs", "0"))
-			return true;
-	}
-	return false;
-}
 
 /* --- The attacker ------------------------------------------------------------------------------- */
 
@@ -181,10 +160,25 @@ static int attacker_start(const struct attack_bench *a, struct run *r)
 {
 	char kernel[4096], cpus[8], pin[128], words[96];
 	const char *const argv[] = {
-		a->b->dvmm,	   "--chaos",  "--kernel",	    kernel,	 "--mem",
-		"32M",		   "--cpus",   cpus,		    "--pin",	 pin,
-		"--max-restarts",  "1024",     "--quantum",	    "1",	 "--max-quanta",
-		mode_quanta[r->mode], "--cmdline", words,	    NULL,
+		a->b->dvmm,
+		"--chaos",
+		"--kernel",
+		kernel,
+		"--mem",
+		"32M",
+		"--cpus",
+		cpus,
+		"--pin",
+		pin,
+		"--max-restarts",
+		"1024",
+		"--quantum",
+		"1",
+		"--max-quanta",
+		mode_quanta[r->mode],
+		"--cmdline",
+		words,
+		NULL,
 	};
 	int rc;
 
@@ -288,8 +282,8 @@ static int victim_start(struct attack_bench *a)
 {
 	char kernel[4096], cpus[8], pin[256] = "", words[64];
 	const char *const argv[] = {
-		a->b->dvmm, "--kernel", kernel, "--mem",     "32M", "--cpus", cpus,
-		"--pin",    pin,	"--handoff", "same-cpu", "--cmdline", words, NULL,
+		a->b->dvmm, "--kernel", kernel,      "--mem",    "32M",       "--cpus", cpus,
+		"--pin",    pin,        "--handoff", "same-cpu", "--cmdline", words,    NULL,
 	};
 
 	snprintf(kernel, sizeof(kernel), "%s/load.elf", a->b->guests);
@@ -356,8 +350,10 @@ static void shares_add(struct attack_bench *a, const struct run *r, const struct
 	double slowest = 1e9, slowest_all = 1e9, sum = 0;
 
 	for (unsigned v = 0; v < a->cpus; v++) {
-		double alone = (rate(&at[BEFORE], &at[BEFORE_END], v) + rate(&at[AFTER], &at[AFTER_END], v)) / 2;
-		double late = rate(&at[MIDDLE], &at[END], v) / alone, all = rate(&at[BEGUN], &at[END], v) / alone;
+		double alone =
+			(rate(&at[BEFORE], &at[BEFORE_END], v) + rate(&at[AFTER], &at[AFTER_END], v)) / 2;
+		double late = rate(&at[MIDDLE], &at[END], v) / alone,
+		       all = rate(&at[BEGUN], &at[END], v) / alone;
 
 		slowest = late < slowest ? late : slowest;
 		slowest_all = all < slowest_all ? all : slowest_all;
@@ -512,11 +508,14 @@ static void report(struct attack_bench *a)
 				(int)a->figure[NO_ATTACK][OFF][KEPT].count);
 
 	printf("Attack: %u stuck vCPUs against a victim on each of %u CPUs, medians of %zu rounds\n"
-	       "  fair share of a victim's vCPU: %.1f%%; kept: of that, by its slowest vCPU, settled and from "
+	       "  fair share of a victim's vCPU: %.1f%%; kept: of that, by its slowest vCPU, settled and "
+	       "from "
 	       "the start\n"
-	       "                      kept    start   share    mean    first stuck on one  forced  repins  in any"
+	       "                      kept    start   share    mean    first stuck on one  forced  repins  "
+	       "in any"
 	       " restarts attacker:\n"
-	       "                                     slowest           repin   p50  p99      /s      /s     1 s"
+	       "                                     slowest           repin   p50  p99      /s      /s     "
+	       "1 s"
 	       "      /s   ops/s   CPUs\n",
 	       STUCK, a->cpus, a->figure[NO_ATTACK][OFF][KEPT].count, 100 / (1 + (double)STUCK / a->cpus));
 	for (int attack = 0; attack < ATTACKS; attack++) {
@@ -541,8 +540,7 @@ int bench_attack(const struct bench *b)
 	if (!a)
 		return rc;
 	a->b = b;
-	if (!group_enter())
-		printf("Cannot make a scheduling group: sessions, other work on this host, count as much as threads.\n");
+	scheduling_group_enter();
 	/* "stack" needs a vCPU for each CPU but one, besides those that stall. */
 	while (a->cpus < LOAD_PROCESSORS - STUCK + 1 && allowed_cpu(a->cpus) >= 0 &&
 	       allowed_cpu(a->cpus) < OBSERVE_CPUS) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* bench [--json FILE] [--rounds N] [--dvmm PATH] [--plot FILE] [NAME]...: those named, or all that take seconds. */
+/* bench [--json FILE] [--rounds N] [--dvmm PATH] [--plot FILE] [NAME]...: those named, or all that take
+ * seconds. */
 #include "tests/bench/bench.h"
 
 #include <getopt.h>
@@ -15,10 +16,9 @@ static const struct {
 	int (*run)(const struct bench *b);
 	bool only_if_named; /* it takes minutes */
 } benchmarks[] = {
-	{"startup", bench_startup, false},
-	{"pingpong", bench_pingpong, false},
-	{"latency", bench_latency, false},
-	{"attack", bench_attack, true},
+	{"startup", bench_startup, false}, {"pingpong", bench_pingpong, false},
+	{"latency", bench_latency, false}, {"price", bench_price, true},
+	{"restart", bench_restart, true},  {"attack", bench_attack, true},
 };
 #define BENCHMARKS (sizeof(benchmarks) / sizeof(benchmarks[0]))
 
@@ -118,9 +118,8 @@ int allowed_cpu(unsigned nth)
 
 static int usage(void)
 {
-	fprintf(stderr,
-		"Usage: bench [--json FILE] [--rounds N] [--dvmm PATH] [--plot FILE] [NAME]...\n"
-		"Run from the build directory; --dvmm defaults to ./dvmm.\n");
+	fprintf(stderr, "Usage: bench [--json FILE] [--rounds N] [--dvmm PATH] [--plot FILE] [NAME]...\n"
+			"Run from the build directory; --dvmm defaults to ./dvmm.\n");
 	return 1;
 }
 
@@ -158,7 +157,12 @@ int main(int argc, char **argv)
 		{"plot", required_argument, NULL, 'p'},
 		{0},
 	};
-	struct bench b = {.dvmm = "./dvmm", .bare_kvm = "tests/bench/bare_kvm", .guests = "tests/guests"};
+	struct bench b = {
+		.dvmm = "./dvmm",
+		.bare_kvm = "tests/bench/bare_kvm",
+		.plain = "tests/bench/plain/dvmm",
+		.guests = "tests/guests",
+	};
 	const char *json = NULL;
 	int opt, failed;
 

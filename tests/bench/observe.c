@@ -260,3 +260,45 @@ double observe_cpu_seconds(const struct observed *o)
 	}
 	return (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
+
+/* The emulators that have not ended, in the order of their birth, which is that in which they serve. */
+static unsigned living(const struct observed *o, pid_t emulator[MAX_CHILDREN])
+{
+	unsigned all = children_of(o->spawner, emulator), n = 0;
+
+	for (unsigned i = 0; i < all; i++) {
+		struct task_stat s;
+		char path[64];
+
+		snprintf(path, sizeof(path), "/proc/%d/stat", emulator[i]);
+		if (task_stat(path, &s) && s.state != 'Z' && s.state != 'X')
+			emulator[n++] = emulator[i];
+	}
+	return n;
+}
+
+pid_t observe_emulator(const struct observed *o)
+{
+	pid_t emulator[MAX_CHILDREN];
+
+	return living(o, emulator) ? emulator[0] : 0;
+}
+
+bool observe_standby_idle(const struct observed *o)
+{
+	pid_t emulator[MAX_CHILDREN], tid[64];
+	unsigned tasks;
+
+	if (living(o, emulator) != 2)
+		return false;
+	tasks = tasks_of(emulator[1], tid, 64);
+	for (unsigned t = 0; t < tasks; t++) {
+		struct task_stat s;
+		char path[64];
+
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", emulator[1], tid[t]);
+		if (!task_stat(path, &s) || s.state != 'S')
+			return false;
+	}
+	return tasks == o->vcpus + 2; /* a worker for each vCPU and for typed input, the I/O thread */
+}

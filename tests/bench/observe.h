@@ -48,6 +48,12 @@ void observe_workers(const struct observed *o, unsigned per_cpu[OBSERVE_CPUS]);
 /* Processor time of dvmm and all its emulators, dead ones too, in seconds. */
 double observe_cpu_seconds(const struct observed *o);
 
+/* The process id of the active emulator, or 0. */
+pid_t observe_emulator(const struct observed *o);
+
+/* Is there a standby with all its threads, all of them asleep? */
+bool observe_standby_idle(const struct observed *o);
+
 /* Ends it with SIGTERM. */
 void observe_end(struct observed *o);
 
