@@ -104,7 +104,7 @@ static int choose_placement(struct vm *v, struct failure *f)
 	v->machine.handoff = p.handoff == PLACEMENT_SPIN ? HANDOFF_SPIN : HANDOFF_SAME_CPU;
 	v->machine.spin_ns = SPIN_NS;
 	for (uint32_t i = 0; i < v->machine.vcpus; i++)
-		v->vcpu[i].cpu = p.vcpu_cpu[i];
+		v->vcpu[i].cpu = v->vcpu[i].home = p.vcpu_cpu[i];
 	for (uint32_t i = 0; i <= v->machine.vcpus; i++)
 		v->machine.worker_cpu[i] = p.worker_cpu[i];
 	return 0;

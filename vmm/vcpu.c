@@ -120,7 +120,8 @@ static bool obey_reply(struct vcpu *vcpu, const struct reply *reply)
 /*
  * The result of an operation that was completed by force, for what remains of the access: reads are all ones,
  * writes are dropped. Then the vCPU goes where the watchdog says, before it enters the guest again, so that
- * nobody can stack stuck vCPUs on one CPU.
+ * nobody can stack stuck vCPUs on one CPU; and from there, for a time, wherever the scheduler wants it
+ * (sched/watchdog_policy.h).
  */
 static bool synthesise(struct vcpu *vcpu, uint8_t *data, uint32_t bytes, bool write)
 {
@@ -132,6 +133,8 @@ static bool synthesise(struct vcpu *vcpu, uint8_t *data, uint32_t bytes, bool wr
 		PROBE3(repin, vcpu->index, vcpu->cpu, cpu);
 		vcpu->cpu = cpu;
 	}
+	if (vcpu->cpu >= 0)
+		sched_unbind_thread(0, vcpu->vm->allowed);
 	return true;
 }
 
@@ -276,6 +279,7 @@ static void *vcpu_main(void *arg)
 	struct vcpu *vcpu = arg;
 	int err = sched_pin_thread(0, vcpu->cpu);
 
+	atomic_store(&vcpu->tid, gettid());
 	stats_vcpu_start(vcpu->vm->stats, vcpu->index, vcpu->cpu);
 	if (!err)
 		err = filter_load(&vcpu->filter);

@@ -15,6 +15,7 @@
 #include "emulator/core.h"
 #include "emulator/io.h"
 #include "emulator/mailbox.h"
+#include "sched/topology.h"
 #include "sched/watchdog_policy.h"
 #include "seccomp/filters.h"
 #include "seccomp/spawn.h"
@@ -41,6 +42,8 @@ struct watch {
 		forced_seq; /* the watchdog has completed this request by force; the owner forgets old ones */
 	_Atomic int repin_to; /* with it: CPU to go to before the guest is entered, -1: stay (watchdog) */
 	uint64_t forced_ns;   /* when (with emulator_lock) */
+	uint64_t unbound_until_ns; /* vCPU and worker may run anywhere until then, 0: are bound (with
+				      emulator_lock) */
 	_Atomic uint32_t
 		deaths; /* emulators that died while request deaths_seq was under way (with emulator_lock) */
 	_Atomic uint32_t deaths_seq;
@@ -57,7 +60,10 @@ struct vcpu {
 	struct vm *vm;
 	uint32_t index;
 	int fd;
-	_Atomic int cpu; /* host CPU it is bound to, or -1; its own thread moves it */
+	_Atomic int cpu; /* host CPU it is bound to or was last, -1: never; its own thread moves it, the
+			    watchdog sends it home */
+	int home;        /* where it starts */
+	_Atomic pid_t tid;
 	struct kvm_run *run;
 	pthread_t thread;
 	atomic_bool running;  /* the thread has not ended yet */
@@ -93,6 +99,7 @@ struct vm {
 	struct emulator_process active, standby;
 	struct restart_budget restarts; /* main thread */
 	struct watchdog_config policy;
+	const struct topology *allowed; /* CPUs that a vCPU may be moved to (watchdog_start()) */
 	struct watch watch[MAILBOX_SLOTS];
 	struct {
 		_Atomic uint64_t forced, repins, restarts;

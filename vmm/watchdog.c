@@ -70,7 +70,9 @@ static int choose_cpu(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 	for (size_t i = 0; i < count; i++) {
 		d->cpu[i] = (struct repin_cpu){.cpu = d->topology.cpu[i].cpu};
 		for (uint32_t v = 0; v < vm->machine.vcpus; v++) {
-			bool here = atomic_load(&vm->vcpu[v].cpu) == d->cpu[i].cpu;
+			/* Several are forced at once, and each is on its way before it has moved. */
+			int moving = atomic_load(&vm->watch[v].repin_to);
+			bool here = (moving >= 0 ? moving : atomic_load(&vm->vcpu[v].cpu)) == d->cpu[i].cpu;
 			uint64_t began = atomic_load(&vm->watch[v].began_ns);
 
 			d->cpu[i].vcpus += here;
@@ -112,6 +114,27 @@ static bool cancel(struct watchdog *d, uint32_t slot, uint32_t seq)
 	return false;
 }
 
+/* The vCPU, when it has taken its answer, and its worker may run on any allowed CPU. The worker's entry is
+ * for successors; the page is ours to write. */
+static void set_free(struct watchdog *d, uint32_t slot, uint64_t until_ns)
+{
+	if (slot >= d->vm->machine.vcpus || d->vm->vcpu[slot].home < 0)
+		return;
+	d->vm->watch[slot].unbound_until_ns = until_ns;
+	((struct machine *)d->vm->requests.at)->worker_cpu[slot] = -1;
+}
+
+/* It has behaved for long enough, and no operation is under way. */
+static void send_home(struct watchdog *d, uint32_t slot)
+{
+	struct vcpu *vcpu = &d->vm->vcpu[slot];
+
+	d->vm->watch[slot].unbound_until_ns = 0;
+	((struct machine *)d->vm->requests.at)->worker_cpu[slot] = d->vm->machine.worker_cpu[slot];
+	if (sched_pin_thread(atomic_load(&vcpu->tid), vcpu->home) == 0)
+		atomic_store(&vcpu->cpu, vcpu->home);
+}
+
 static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_ns)
 {
 	struct vm *vm = d->vm;
@@ -134,9 +157,7 @@ static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_
 	__atomic_store_n(&request_of(d, slot)->cancelled, seq, __ATOMIC_SEQ_CST);
 	atomic_store(&w->forced_seq, seq);
 	wake_owner(d, slot);
-	/* A successor's worker starts on the vCPU's new CPU; the page is ours to write. */
-	if (to >= 0 && vm->machine.handoff == HANDOFF_SAME_CPU)
-		((struct machine *)vm->requests.at)->worker_cpu[slot] = to;
+	set_free(d, slot, watchdog_unbound_until_ns(began_ns, now_ns));
 	PROBE4(force, slot, req->kind, req->addr, now_ns - began_ns);
 	atomic_fetch_add(&vm->counted.forced, 1);
 	atomic_fetch_add(&vm->counted.repins, to >= 0);
@@ -169,6 +190,8 @@ static uint64_t look_at(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 	if (!op.began_ns || !pending(d, slot, seq)) {
 		w->forced_ns = 0;
 		atomic_store(&w->deaths, 0);
+		if (w->unbound_until_ns && now_ns >= w->unbound_until_ns && !op.began_ns)
+			send_home(d, slot);
 		/* Whoever has stored the reply may have been stopped, or have chosen not, to wake the one who
 		 * sleeps for it. */
 		if (op.began_ns && now_ns - op.began_ns >= vm->policy.quantum_ns)
@@ -250,6 +273,7 @@ int watchdog_start(struct vm *vm, struct failure *f)
 	if (getrandom(&d->tie, sizeof(d->tie), GRND_NONBLOCK) < 0)
 		d->tie = monotonic_ns();
 	err = topology_read(&d->topology, TOPOLOGY_SYSFS);
+	vm->allowed = &d->topology;
 	if (!err && d->topology.count > MACHINE_MAX_CPUS_WATCHED)
 		d->topology.count = MACHINE_MAX_CPUS_WATCHED;
 	if (!err)

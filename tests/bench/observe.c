@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -127,12 +128,24 @@ static volatile struct load_block *map_block(pid_t pid)
 	return block == MAP_FAILED ? NULL : block;
 }
 
+/* KVM adds a thread of its own, which looks like one of dvmm's but for its name. */
+static bool is_ours(pid_t pid, pid_t tid)
+{
+	char path[64], name[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/comm", pid, tid);
+	return read_text(path, name, sizeof(name)) > 0 && strncmp(name, "kvm", 3) != 0;
+}
+
 /* vCPU threads are the last that dvmm starts. */
 static bool find_threads(struct observed *o)
 {
 	pid_t tid[64], child[MAX_CHILDREN];
-	unsigned n = tasks_of(o->pid, tid, 64);
+	unsigned all = tasks_of(o->pid, tid, 64), n = 0;
 
+	for (unsigned i = 0; i < all; i++)
+		if (is_ours(o->pid, tid[i]))
+			tid[n++] = tid[i];
 	if (n < o->vcpus || children_of(o->pid, child) < 1)
 		return false;
 	memcpy(o->vcpu, tid + n - o->vcpus, o->vcpus * sizeof(*tid));
@@ -223,6 +236,16 @@ int observe_vcpu_cpu(const struct observed *o, unsigned vcpu)
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", o->pid, o->vcpu[vcpu]);
 	return task_stat(path, &s) ? s.cpu : -1;
+}
+
+void observe_vcpu_times(const struct observed *o, unsigned vcpu, uint64_t *ran_ns, uint64_t *waited_ns)
+{
+	char path[64], text[128];
+
+	*ran_ns = *waited_ns = 0;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", o->pid, o->vcpu[vcpu]);
+	if (read_text(path, text, sizeof(text)) > 0)
+		sscanf(text, "%" SCNu64 " %" SCNu64, ran_ns, waited_ns);
 }
 
 void observe_workers(const struct observed *o, unsigned per_cpu[OBSERVE_CPUS])

@@ -42,6 +42,10 @@ void observe_counts(struct observed *o);
 /* Where vCPU threads are now. */
 int observe_vcpu_cpu(const struct observed *o, unsigned vcpu);
 
+/* By the scheduler's account: how long a vCPU thread has had a CPU, and how long it wanted one and had none.
+ * 0 and 0 where the kernel does not say. */
+void observe_vcpu_times(const struct observed *o, unsigned vcpu, uint64_t *ran_ns, uint64_t *waited_ns);
+
 /* Adds 1 to per_cpu[] for every thread of the emulators that is running or waiting for its CPU. */
 void observe_workers(const struct observed *o, unsigned per_cpu[OBSERVE_CPUS]);
 
