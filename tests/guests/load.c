@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Both sides of tests/bench/attack.c: every processor counts, over and over, and before each count writes its
- * command, if it has one, to its chaos device. The commands, the counts and the ports are in a block of memory
- * at LOAD_BLOCK, which the benchmark reads and writes from outside through the guest's memory file: so neither
- * measuring nor steering costs the guest anything.
+ * command, if it has one, to its chaos device. The commands, the counts and the ports are in a block of
+ * memory at LOAD_BLOCK, which the benchmark reads and writes from outside through the guest's memory file: so
+ * neither measuring nor steering costs the guest anything.
  *
- * cpus=K: processors there are. mask=M: those that take part; the others halt. command=C: what all begin with.
- * The nth that takes part uses the nth device, because two on one device would wait for each other.
+ * cpus=K: processors there are. mask=M: those that take part; the others halt. command=C: what all begin
+ * with. The nth that takes part uses the nth device, because two on one device would wait for each other.
  */
 #include "chaos.h"
 #include "irq.h"
 
-#define TRAMPOLINE   0x8000ul /* the SIPI's vector is the page number */
-#define LOAD_BLOCK   0x9000ul /* 4 KiB further: the trampoline reaches it from its segment */
+#define TRAMPOLINE   0x8000ul    /* the SIPI's vector is the page number */
+#define LOAD_BLOCK   0x9000ul    /* 4 KiB further: the trampoline reaches it from its segment */
 #define ICR_INIT     0x000c4500u /* to all but self, level assert */
 #define ICR_STARTUP  0x000c4600u
 #define CYCLES_10_MS (1ull << 25) /* 11 ms at 3 GHz */
