@@ -32,7 +32,7 @@
 #include "tests/bench/observe.h"
 
 #define DEFAULT_ROUNDS 3
-#define STUCK          8 /* K: as many as there are chaos devices */
+#define STUCK          8u /* K: as many as there are chaos devices */
 #define CHAOS_SPIN     2
 #define ALONE_NS       400000000ull /* before an attack, and after it */
 #define REST_NS        100000000ull /* until what was started or ended is out of the way */
@@ -347,7 +347,7 @@ static void pass(struct attack_bench *a, struct run *r, uint64_t ns)
 			look += LOOK_NS;
 		}
 		now = now_ns();
-		if (look > now && poll(&message, 1, (int)((look - now) / 1000000) + 1) > 0) {
+		if (look > now && poll(&message, 1, (int)((look - now) / 1000000) + 1) > 0 && r) {
 			if (!(message.revents & POLLIN)) {
 				r->ended = true;
 				usleep(LOOK_NS / 1000);
@@ -529,7 +529,7 @@ static void plot_write(struct attack_bench *a)
 
 static void report(struct attack_bench *a)
 {
-	json_t *all = json_pack("{s:i, s:i, s:f, s:i}", "cpus", (int)a->cpus, "stuck_operations", STUCK,
+	json_t *all = json_pack("{s:i, s:i, s:f, s:i}", "cpus", (int)a->cpus, "stuck_operations", (int)STUCK,
 				"fair_share", 1 / (1 + (double)STUCK / a->cpus), "rounds",
 				(int)a->figure[NO_ATTACK][OFF][KEPT].count);
 
