@@ -16,9 +16,9 @@
  * Its fair share is what each of its vCPUs would get if the K stuck operations were spread over the C CPUs
  * evenly and the scheduler were exact: 1 / (1 + K / C). `kept` is one over the other, over the second half of
  * the attack, when placement has settled, and over all of it. A round runs all cases in turn; figures are
- * medians of the rounds. Next to it the same by the
- * scheduler's account (what the vCPU thread with the least had of the time that it wanted to run), which
- * other load disturbs less where the host itself is one of several guests.
+ * medians of the rounds. Next to it the same by the scheduler's account: what the vCPU thread with the least
+ * had of the time that it wanted to run, against what it had of it without attack. Where the host's CPUs are
+ * threads of some other host, that one tells attack and other load apart.
  */
 #include "tests/bench/bench.h"
 
@@ -328,7 +328,7 @@ static double cpu_share(const struct work *from, const struct work *to, unsigned
 	double ran = (double)(to->ran_ns[v] - from->ran_ns[v]);
 	double waited = (double)(to->waited_ns[v] - from->waited_ns[v]);
 
-	return ran > 0 ? ran / (ran + waited) : 0;
+	return ran > 0 ? ran / (ran + waited) : 1e-9; /* the kernel does not say */
 }
 
 /* Sleeps, and counts meanwhile; with a run, watches the attacker. */
@@ -370,7 +370,7 @@ enum moment { BEFORE, BEFORE_END, BEGUN, MIDDLE, END, AFTER, AFTER_END, MOMENTS 
 static void shares_add(struct attack_bench *a, const struct run *r, const struct work at[MOMENTS])
 {
 	const double fair = r->attack == NO_ATTACK ? 1 : 1 / (1 + (double)STUCK / a->cpus);
-	double slowest = 1e9, slowest_all = 1e9, least_cpu = 1, sum = 0;
+	double slowest = 1e9, slowest_all = 1e9, least_cpu = 1e9, sum = 0;
 
 	for (unsigned v = 0; v < a->cpus; v++) {
 		double alone =
@@ -381,8 +381,11 @@ static void shares_add(struct attack_bench *a, const struct run *r, const struct
 		slowest = late < slowest ? late : slowest;
 		slowest_all = all < slowest_all ? all : slowest_all;
 		sum += late;
-		if (cpu_share(&at[MIDDLE], &at[END], v) < least_cpu)
-			least_cpu = cpu_share(&at[MIDDLE], &at[END], v);
+		alone = (cpu_share(&at[BEFORE], &at[BEFORE_END], v) +
+			 cpu_share(&at[AFTER], &at[AFTER_END], v)) /
+			2;
+		late = cpu_share(&at[MIDDLE], &at[END], v) / alone;
+		least_cpu = late < least_cpu ? late : least_cpu;
 	}
 	figure_add(a, r, SHARE, slowest);
 	figure_add(a, r, MEAN_SHARE, sum / a->cpus);
