@@ -177,6 +177,19 @@ static void commit_and_crash(struct chaos_state *s, uint32_t device)
 	crash();
 }
 
+/* The first device that the I/O thread serves is never given back; its doorbell has the thread find out. */
+static void hang_io(void)
+{
+	const uint64_t one = 1;
+	uint32_t i = 0;
+
+	while (i < core->machine->devices && core->machine->device[i].queue_fd < 0)
+		i++;
+	if (i == core->machine->devices || pthread_mutex_lock((pthread_mutex_t *)&core->lock[i]) ||
+	    write(core->machine->device[i].queue_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
 static void perform_attached(struct chaos_state *s, uint32_t action, uint32_t arg)
 {
 	const uint32_t device = own_device(s);
@@ -195,6 +208,9 @@ static void perform_attached(struct chaos_state *s, uint32_t action, uint32_t ar
 		break;
 	case CHAOS_INTERRUPTS:
 		flood(device, arg);
+		break;
+	case CHAOS_HANG_IO:
+		hang_io();
 		break;
 	}
 }

@@ -38,6 +38,7 @@ enum chaos_action {
 	CHAOS_FORGE_REPLY,     /* the same, each field with even odds, with the sequence number waited for */
 	CHAOS_INTERRUPTS,      /* raises its line, if it has one, ARG times */
 	CHAOS_SYSCALL,         /* system call number ARG, all arguments 0 */
+	CHAOS_HANG_IO,         /* takes a lock that the I/O thread then waits for; answers as if nothing were */
 };
 
 /* What the device needs beyond a model's state to do its damage; before the first request. */

@@ -24,6 +24,7 @@
 
 #include "devices/virtqueue.h"
 #include "emulator/bus.h"
+#include "emulator/instruction.h"
 
 static uint64_t wall_clock_ns(void)
 {
@@ -47,6 +48,7 @@ int core_init(struct core *core, const struct machine *m, void *region, const st
 		return err;
 	for (uint32_t i = 0; i < MACHINE_MAX_DEVICES; i++)
 		pthread_mutex_init(&core->lock[i], NULL);
+	pthread_mutex_init(&core->x86_lock, NULL);
 	return 0;
 }
 
@@ -165,6 +167,8 @@ bool core_request(struct core *core, const struct core_client *client, const str
 	struct transaction t;
 	bool ours;
 
+	if (req->kind == REQUEST_X86 && client->instruction)
+		return instruction_request(core, client, req);
 	if (device == REPLY_NO_DEVICE) {
 		answer_nobody(client, req);
 		return true;

@@ -27,6 +27,11 @@ struct core {
 	/* How I/O gets started (emulator/io.c): called under the device's lock, after the commit. */
 	void (*start_io)(void *context, uint32_t device, uint64_t slots);
 	void *io_context;
+
+	struct x86_machine x86; /* once x86_ready (emulator/instruction.c) */
+	bool x86_ready;
+	pthread_mutex_t x86_lock;
+	uint64_t *x86_counts; /* [MAILBOX_COUNTS], for the machine; NULL: nobody wants them */
 };
 
 /* Sets up the core over a region that region_init() (or an earlier emulator) has filled. 0 or -errno. */
@@ -42,6 +47,7 @@ struct core_client {
 	void *context;
 	bool (*claim)(void *context, uint32_t seq);
 	void (*publish)(void *context, const struct reply *);
+	struct instruction *instruction; /* for REQUEST_X86; NULL: that is answered as if nobody were there */
 };
 
 /* Performs one request, which must be the caller's private copy. False: it was abandoned. */

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 #include "emulator/chaos.h"
 #include "emulator/futex.h"
 #include "emulator/image.h"
+#include "emulator/instruction.h"
 #include "emulator/io.h"
 #include "emulator/worker.h"
 #include "sched/topology.h"
@@ -35,6 +37,8 @@ struct emulator {
 	struct core core;
 	struct io io;
 	struct worker worker[MAILBOX_SLOTS];
+	struct instruction instruction[MACHINE_MAX_VCPUS];
+	struct x86_cpu cpu[MACHINE_MAX_VCPUS]; /* takes no memory until it is used */
 	struct eventfd_range {
 		int first, last;
 	} eventfds;
@@ -98,6 +102,8 @@ static void map_files(struct emulator *e)
 	err = core_init(&e->core, e->machine, region, &memory);
 	if (err)
 		fail("cannot lay out the state region", err);
+	if (e->machine->count_instructions)
+		e->core.x86_counts = mailbox_counts(e->replies, e->machine->vcpus);
 	chaos_attach(&e->core, e->replies);
 }
 
@@ -109,7 +115,8 @@ static void start_ring(struct emulator *e)
 
 	if (err)
 		fail("cannot set up io_uring", err);
-	e->eventfds = (struct eventfd_range){FD_FIRST_DEVICE, FD_FIRST_DEVICE - 1};
+	io_show_beat(&e->io, &mailbox_control(e->requests)->beat, mailbox_io_beat(e->replies));
+	e->eventfds = (struct eventfd_range){FD_FIRST_DEVICE, e->machine->beat_fd};
 	for (uint32_t i = 0; i < e->machine->devices; i++) {
 		const struct machine_device *d = &e->machine->device[i];
 
@@ -125,8 +132,11 @@ static void start_ring(struct emulator *e)
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
-	int err = sched_pin_thread(0, emulator.machine->worker_cpu[w->slot]);
+	int err = sched_pin_thread(0, __atomic_load_n(&emulator.machine->worker_cpu[w->slot], __ATOMIC_RELAXED));
+	char name[16];
 
+	worker_name(name, w->slot);
+	prctl(PR_SET_NAME, name);
 	if (err)
 		fail("cannot bind a worker to its CPU", err);
 	err = filter_load(&emulator.worker_filter);
@@ -137,6 +147,20 @@ static void *worker_main(void *arg)
 	worker_run(w);
 	syscall(SYS_exit, 0); /* returning would give back the stack, with calls that the filter forbids */
 	return NULL;
+}
+
+static struct instruction *instruction_of(struct emulator *e, uint32_t slot)
+{
+	const struct machine *m = e->machine;
+
+	if (slot >= m->vcpus)
+		return NULL;
+	e->instruction[slot] = (struct instruction){
+		.asked = mailbox_request_cpu(e->requests, m->vcpus, slot),
+		.answer = mailbox_reply_cpu(e->replies, m->vcpus, slot),
+		.cpu = &e->cpu[slot],
+	};
+	return &e->instruction[slot];
 }
 
 static void start_workers(struct emulator *e)
@@ -157,6 +181,7 @@ static void start_workers(struct emulator *e)
 			.request = mailbox_request(e->requests, i),
 			.reply = mailbox_reply(e->replies, i),
 			.slot = i,
+			.instruction = instruction_of(e, i),
 			.spin_ns = e->machine->handoff == HANDOFF_SPIN ? e->machine->spin_ns : 0,
 		};
 		err = pthread_create(&thread, &attr, worker_main, &e->worker[i]);

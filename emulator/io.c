@@ -30,8 +30,14 @@ static int file_index(uint32_t device)
 	return (int)(2 * device + 1);
 }
 
+static int beat_index(const struct machine *m)
+{
+	return (int)(2 * m->devices);
+}
+
 /* user_data: which device, and which slot (or DOORBELL). */
 #define DOORBELL 0xffffu
+#define BEAT     UINT64_MAX
 static uint64_t tag(uint32_t device, uint32_t slot)
 {
 	return (uint64_t)device << 16 | slot;
@@ -70,6 +76,21 @@ static void arm_doorbell(struct io *io, uint32_t device)
 	io_uring_prep_read(sqe, doorbell_index(device), &io->device[device].doorbell, sizeof(uint64_t), 0);
 	sqe->flags = IOSQE_FIXED_FILE;
 	sqe->user_data = tag(device, DOORBELL);
+}
+
+static void arm_beat(struct io *io)
+{
+	struct io_uring_sqe *sqe = get_sqe(io);
+
+	io_uring_prep_read(sqe, beat_index(io->core->machine), &io->beats, sizeof(io->beats), 0);
+	sqe->flags = IOSQE_FIXED_FILE;
+	sqe->user_data = BEAT;
+}
+
+static void show_beat(struct io *io)
+{
+	__atomic_store_n(io->beat, __atomic_load_n(io->asked, __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST);
+	arm_beat(io);
 }
 
 /* Queues what remains of a slot's request. */
@@ -206,6 +227,10 @@ static void handle_completion(struct io *io, uint64_t user_data, int32_t result)
 	uint32_t device = (uint32_t)(user_data >> 16);
 	uint32_t slot = user_data & 0xffff;
 
+	if (user_data == BEAT) {
+		show_beat(io);
+		return;
+	}
 	if (slot != DOORBELL) {
 		slot_ended(io, device, slot, result);
 		return;
@@ -234,13 +259,14 @@ static int restrict_ring(struct io_uring *ring)
 static int register_files(struct io *io)
 {
 	const struct machine *m = io->core->machine;
-	int files[2 * MACHINE_MAX_DEVICES];
+	int files[2 * MACHINE_MAX_DEVICES + 1];
 
 	for (uint32_t i = 0; i < m->devices; i++) {
 		files[doorbell_index(i)] = m->device[i].queue_fd;
 		files[file_index(i)] = m->device[i].file_fd;
 	}
-	return io_uring_register_files(&io->ring, files, 2 * m->devices);
+	files[beat_index(m)] = m->beat_fd > 0 ? m->beat_fd : -1;
+	return io_uring_register_files(&io->ring, files, 2 * m->devices + 1);
 }
 
 /* Slots live outside of the region: they hold addresses of this process. Zero pages until they are used. */
@@ -258,10 +284,10 @@ static int allocate_slots(struct io *io)
 	return 0;
 }
 
-/* Ring entries that can be under way at a time: each doorbell's read, and each slot. */
+/* Ring entries that can be under way at a time: each doorbell's read and the beat's, and each slot. */
 static uint32_t under_way_at_most(const struct machine *m)
 {
-	uint32_t n = 0;
+	uint32_t n = 1;
 
 	for (uint32_t i = 0; i < m->devices; i++)
 		n += m->device[i].queue_fd >= 0 ? 1 + DEVICE_IO_SLOTS : 0;
@@ -298,9 +324,17 @@ int io_init(struct io *io, struct core *core)
 	return 0;
 }
 
+void io_show_beat(struct io *io, const uint32_t *asked, uint32_t *beat)
+{
+	io->asked = asked;
+	io->beat = beat;
+}
+
 int io_run(struct io *io)
 {
 	served = io;
+	if (io->asked)
+		arm_beat(io);
 	for (uint32_t i = 0; i < io->core->machine->devices; i++)
 		if (io->core->machine->device[i].queue_fd >= 0)
 			arm_doorbell(io, i);

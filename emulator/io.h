@@ -36,12 +36,18 @@ struct io_device {
 
 struct io {
 	struct core *core;
+	const uint32_t *asked; /* struct control's beat; NULL: nobody asks */
+	uint32_t *beat;        /* and where it is copied to */
+	uint64_t beats;        /* where machine.beat_fd's count is read to */
 	struct io_uring ring;
 	struct io_device device[MACHINE_MAX_DEVICES];
 };
 
 /* Makes the ring, restricts it, registers the files that the machine names. 0 or -errno. */
 int io_init(struct io *io, struct core *core);
+
+/* Before io_run(): the thread shows that it works, whenever machine.beat_fd is written, by copying *asked to *beat. */
+void io_show_beat(struct io *io, const uint32_t *asked, uint32_t *beat);
 
 /* Enables the ring and serves doorbells and completions. Returns only if the ring fails: -errno. */
 int io_run(struct io *io);

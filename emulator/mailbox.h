@@ -5,7 +5,8 @@
  * Two shared memory files. The *request file* is written by dvmm only (it is sealed against writing
  * before the emulator gets it): page 0 holds struct machine, page 1 struct control, page 2 + n the request of
  * slot n. The *reply file* is written by the emulator: page n holds the reply of slot n. A slot belongs to
- * one vCPU thread; slot `vcpus`, the last, belongs to dvmm's main thread, for console input.
+ * one vCPU thread; slot `vcpus`, the last, belongs to dvmm's main thread, for console input. Behind the slots
+ * each file has an area per vCPU for the state of a processor (REQUEST_X86), which takes no memory until used.
  *
  * Emulators come and go, the files stay. Each emulator has an incarnation number, from 1 on, as its first
  * argument. It gets ready, sandbox and all, and then waits until control.active is its own number: dvmm sets
@@ -29,6 +30,7 @@
 #include <stdint.h>
 
 #include "emulator/machine.h"
+#include "emulator/x86/x86.h"
 
 #define MAILBOX_PAGE  4096u
 #define MAILBOX_DATA  64u /* bytes of data in a request or a reply */
@@ -39,6 +41,7 @@ enum request_kind {
 	REQUEST_READ,  /* count elements of size bytes, all from addr (IN, INS, MMIO load) */
 	REQUEST_WRITE, /* the same, to addr */
 	REQUEST_INPUT, /* count bytes typed by the user, for the UART */
+	REQUEST_X86,   /* up to count instructions, from the state in the vCPU's area on: see below */
 	REQUEST_QUIT,  /* the worker returns (orderly end; in-process mode and tests) */
 };
 
@@ -92,16 +95,33 @@ _Static_assert(sizeof(struct machine) <= MAILBOX_PAGE, "struct machine fits its 
 /* 64 bytes, written by dvmm. */
 struct control {
 	uint32_t active; /* futex: the incarnation that serves; 0: none yet */
+	uint32_t beat;   /* then machine.beat_fd is written, and the I/O thread copies this to its own beat */
 } __attribute__((aligned(64)));
+
+/*
+ * Instructions that KVM cannot emulate. The areas are a struct x86_cpu (emulator/x86/x86.h) on each side: dvmm
+ * fills state, read[] and xstate of its own, the emulator everything else of its own, and the registers that
+ * `changed` names.
+ *
+ * The emulator's area is also its journal. Stores of the guest's instructions are made after the claim is
+ * committed, and then the reply is published; a successor that finds a committed claim without a reply makes
+ * them again, which does no harm.
+ */
+#define MAILBOX_X86_BYTES 16384u
+_Static_assert(sizeof(struct x86_cpu) <= MAILBOX_X86_BYTES, "a processor fits its area");
+
+/* At the end of the reply file, with --stats: how often each instruction was emulated, by its ZydisMnemonic. */
+#define MAILBOX_COUNTS       2048u
+#define MAILBOX_COUNTS_BYTES (MAILBOX_COUNTS * sizeof(uint64_t))
 
 /* Sizes of the two files. */
 static inline uint64_t mailbox_request_bytes(uint32_t vcpus)
 {
-	return (uint64_t)(vcpus + 3) * MAILBOX_PAGE;
+	return (uint64_t)(vcpus + 3) * MAILBOX_PAGE + (uint64_t)vcpus * MAILBOX_X86_BYTES;
 }
 static inline uint64_t mailbox_reply_bytes(uint32_t vcpus)
 {
-	return (uint64_t)(vcpus + 1) * MAILBOX_PAGE;
+	return (uint64_t)(vcpus + 1) * MAILBOX_PAGE + (uint64_t)vcpus * MAILBOX_X86_BYTES + MAILBOX_COUNTS_BYTES;
 }
 
 /* Where things are, given where a file is mapped. */
@@ -116,6 +136,20 @@ static inline struct control *mailbox_control(void *file)
 static inline struct reply *mailbox_reply(void *file, uint32_t slot)
 {
 	return (struct reply *)((uint8_t *)file + (uint64_t)slot * MAILBOX_PAGE);
+}
+static inline struct x86_cpu *mailbox_request_cpu(void *file, uint32_t vcpus, uint32_t slot)
+{
+	return (struct x86_cpu *)((uint8_t *)file + (uint64_t)(vcpus + 3) * MAILBOX_PAGE +
+				  (uint64_t)slot * MAILBOX_X86_BYTES);
+}
+static inline struct x86_cpu *mailbox_reply_cpu(void *file, uint32_t vcpus, uint32_t slot)
+{
+	return (struct x86_cpu *)((uint8_t *)file + (uint64_t)(vcpus + 1) * MAILBOX_PAGE +
+				  (uint64_t)slot * MAILBOX_X86_BYTES);
+}
+static inline uint64_t *mailbox_counts(void *file, uint32_t vcpus)
+{
+	return (uint64_t *)((uint8_t *)file + mailbox_reply_bytes(vcpus) - MAILBOX_COUNTS_BYTES);
 }
 
 /*
@@ -134,6 +168,13 @@ static inline struct emulator_status *mailbox_status(void *file, uint32_t incarn
 {
 	return (struct emulator_status *)((uint8_t *)file + EMULATOR_STATUS_OFFSET +
 					  (incarnation & 1 ? 0 : 512));
+}
+
+/* Where the I/O thread shows that it still does its work: workers have their replies for that. */
+#define IO_BEAT_OFFSET 3072u
+static inline uint32_t *mailbox_io_beat(void *file)
+{
+	return (uint32_t *)((uint8_t *)file + IO_BEAT_OFFSET);
 }
 
 /* Descriptors that the emulator is started with; those of devices follow from FD_FIRST_DEVICE on, as struct

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "emulator/futex.h"
+#include "emulator/instruction.h"
 
 /* Waits until request->seq differs from `done`, and returns it. The protocol of `sleeping`: mailbox.h. */
 static uint32_t wait_for_request(struct worker *w, uint32_t done)
@@ -64,14 +65,27 @@ static bool open_claim(struct worker *w, uint32_t seq)
 					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
+/* Our predecessor has committed this run of instructions, and has not lived to tell. (For devices that is the
+ * region's business: core_recover().) */
+static bool left_behind(const struct worker *w, const struct request *request)
+{
+	return request->kind == REQUEST_X86 && w->instruction &&
+	       __atomic_load_n(&w->reply->claim, __ATOMIC_SEQ_CST) == CLAIM(request->seq, CLAIM_COMMITTED);
+}
+
 static void serve(struct worker *w, uint32_t seq)
 {
-	const struct core_client client = {.slot = w->slot, .context = w, .claim = claim, .publish = publish};
+	const struct core_client client = {
+		.slot = w->slot, .context = w, .claim = claim, .publish = publish, .instruction = w->instruction};
 	const size_t what = offsetof(struct request, kind); /* before it: words that both sides watch */
 	struct request request;
 
 	memcpy((uint8_t *)&request + what, (const uint8_t *)w->request + what, sizeof(request) - what);
 	request.seq = seq;
+	if (left_behind(w, &request)) {
+		instruction_finish(w->core, &client, seq);
+		return;
+	}
 	/* Cancelled: dvmm has no use for a reply, but waits for the acknowledgement before it asks again. */
 	if (request.cancelled == seq || !open_claim(w, seq) || !core_request(w->core, &client, &request))
 		__atomic_store_n(&w->reply->seq, seq, __ATOMIC_SEQ_CST);

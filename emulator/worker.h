@@ -6,13 +6,22 @@
 #ifndef DVMM_EMULATOR_WORKER_H
 #define DVMM_EMULATOR_WORKER_H
 
+#include <stdio.h>
+
 #include "emulator/core.h"
+
+/* What a worker's thread is called (comm), for whoever has to find it from outside. */
+static inline void worker_name(char name[16], uint32_t slot)
+{
+	snprintf(name, 16, "worker %u", slot % 1000);
+}
 
 struct worker {
 	struct core *core;
 	const struct request *request; /* shared; dvmm writes it */
 	struct reply *reply;           /* shared; we write it */
 	uint32_t slot;
+	struct instruction *instruction; /* NULL: this slot has no vCPU */
 	uint32_t spin_ns; /* how long to spin for the next request before sleeping; 0: not at all */
 };
 

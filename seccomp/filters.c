@@ -114,7 +114,20 @@ static const struct filter_rule io_rules[] = {
 static const struct filter_rule vcpu_rules[] = {
 	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_RUN) }, "run the guest" },
 	DVMM_FUTEX_RULES
-	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_GET_REGS) }, "last words of a crash" },
+	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_GET_REGS) }, "emulate an instruction" },
+	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_SET_REGS) }, "emulate an instruction" },
+	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_GET_SREGS) }, "emulate an instruction" },
+	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_SET_SREGS) }, "emulate an instruction" },
+	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_GET_VCPU_EVENTS) }, "emulate: exceptions" },
+	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_SET_VCPU_EVENTS) }, "emulate: exceptions" },
+	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_GET_DEBUGREGS) }, "emulate: #DB" },
+	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_SET_DEBUGREGS) }, "emulate: #DB" },
+	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_GET_XCRS) }, "emulate: XGETBV, XSAVE, VEX" },
+	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_SET_XCRS) }, "emulate: XSETBV" },
+	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_GET_XSAVE) }, "emulate: vector moves, XSAVE" },
+	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_SET_XSAVE) }, "emulate: vector moves, XRSTOR" },
+	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_GET_MSRS) }, "emulate: SWAPGS, RDPID, XSAVES" },
+	{ SCMP_SYS(ioctl), FILTER_VCPU_FD, { IS(1, KVM_SET_MSRS) }, "emulate: SWAPGS" },
 	DVMM_RULES
 	SANITIZER_RULES
 };

@@ -3,7 +3,6 @@
  * Theory of operation
  *
  * dvmm                                   child
- *   open the executable
  *   clone3(user, pid) ------------------>  unshare(mount, net, ipc, uts, cgroup)   the slow part, 0.6 ms
  *   write /proc/CHILD/{uid,gid}_map
  *   "go" over the channel -------------->  ids, capabilities, death signal, descriptors
@@ -17,9 +16,6 @@
  *
  * Why the network namespace is made by the child: it takes longer than all the others together, and dvmm need
  * not wait.
- *
- * Why the executable is opened here and started by descriptor: nobody may not be allowed to walk the path to
- * it.
  */
 #include "config.h"
 
@@ -121,14 +117,17 @@ static bool child_dies_with_parent(int channel)
  */
 static bool child_descriptors(const struct sandbox_spawn *spec, int *channel, int *exe)
 {
-	int copy[SANDBOX_MAX_DESCRIPTORS], top = STDERR_FILENO + 1;
+	int copy[SANDBOX_MAX_DESCRIPTORS], top = STDERR_FILENO + 1, moved;
 
 	for (unsigned i = 0; i < spec->count; i++)
 		if (spec->descriptors[i].to >= top)
 			top = spec->descriptors[i].to + 1;
-	*channel = fcntl(*channel, F_DUPFD_CLOEXEC, top);
+	moved = fcntl(*channel, F_DUPFD_CLOEXEC, top);
+	if (moved < 0) /* and the old one is still there to say so */
+		return false;
+	*channel = moved;
 	*exe = fcntl(*exe, F_DUPFD_CLOEXEC, top);
-	if (*channel < 0 || *exe < 0)
+	if (*exe < 0)
 		return false;
 	for (unsigned i = 0; i < spec->count; i++) {
 		copy[i] = fcntl(spec->descriptors[i].from, F_DUPFD_CLOEXEC, top);
@@ -246,20 +245,14 @@ int sandbox_spawn(const struct sandbox_spawn *spec, struct sandbox_child *child,
 		  char error[SANDBOX_ERROR_BYTES])
 {
 	bool root = geteuid() == 0, userns = true;
-	int exe, pair[2], err = 0;
+	int pair[2], err = 0;
 
 	*child = (struct sandbox_child){.pid = -1, .pidfd = -1, .channel = -1};
 	if (spec->count > SANDBOX_MAX_DESCRIPTORS)
 		return fail(error, E2BIG, "cannot pass the descriptors", "use fewer devices");
-	exe = open(spec->path, O_PATH | O_CLOEXEC);
-	if (exe < 0)
-		return fail(error, errno, spec->path,
-			    "install dvmm completely, or use --emulation=in-process");
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
-		err = fail(error, errno, "cannot make a socket pair",
-			   "raise the limit of open files (ulimit -n)");
-		goto out_exe;
-	}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return fail(error, errno, "cannot make a socket pair",
+			    "raise the limit of open files (ulimit -n)");
 
 	child->pid = clone_child(CLONE_NEWUSER | CLONE_NEWPID, &child->pidfd);
 	if (child->pid < 0 && root) {
@@ -268,13 +261,15 @@ int sandbox_spawn(const struct sandbox_spawn *spec, struct sandbox_child *child,
 	}
 	if (child->pid == 0) {
 		close(pair[0]);
-		child_main(spec, pair[1], exe, root);
+		child_main(spec, pair[1], spec->executable, root);
 	}
 	close(pair[1]);
 	child->channel = pair[0];
 	if (child->pid < 0) {
 		err = fail_clone(errno, root, error);
-		goto out_channel;
+		close(child->channel);
+		child->channel = -1;
+		return err;
 	}
 
 	if (userns)
@@ -283,18 +278,11 @@ int sandbox_spawn(const struct sandbox_spawn *spec, struct sandbox_child *child,
 		fail(error, -err, "cannot map user and group of the new user namespace",
 		     "run dvmm where user and group 65534 exist, or not as root");
 		sandbox_stop(child);
-		goto out_exe;
+		return err;
 	}
 	send(child->channel, "", 1,
 	     MSG_NOSIGNAL); /* if the child is dead by now, sandbox_spawn_wait() finds out */
-	goto out_exe;
-
-out_channel:
-	close(child->channel);
-	child->channel = -1;
-out_exe:
-	close(exe);
-	return err;
+	return 0;
 }
 
 int sandbox_spawn_wait(struct sandbox_child *child, char error[SANDBOX_ERROR_BYTES])

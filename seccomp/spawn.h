@@ -39,7 +39,7 @@ struct sandbox_descriptor {
 };
 
 struct sandbox_spawn {
-	const char *path;                             /* the executable */
+	int executable;                               /* descriptor of it (O_PATH suffices), stays open */
 	char *const *argv;                            /* NULL-terminated */
 	const struct sandbox_descriptor *descriptors; /* in any order; `from` and `to` may overlap */
 	unsigned count;                               /* of descriptors */
@@ -53,6 +53,8 @@ struct sandbox_child {
 
 /*
  * Starts the child. Everything in spec is used up on return, descriptors may be closed then.
+ * The executable is a descriptor, so that the same one is started each time, whatever becomes of its name
+ * meanwhile, and because nobody may not be allowed to walk the path to it.
  * 0: *child is valid, and sandbox_spawn_wait() must follow. -errno: there is no child, error[] says why and
  * what helps. Any thread; the child uses nothing but system calls before exec, so other threads may hold any
  * lock.

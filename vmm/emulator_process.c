@@ -7,6 +7,7 @@
  * then the backing files. Nothing else reaches the child.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -26,7 +27,7 @@
 #define START_TIMEOUT_NS 10000000000ull
 
 struct descriptors {
-	struct sandbox_descriptor fd[FD_FIRST_DEVICE + 3 * MACHINE_MAX_DEVICES];
+	struct sandbox_descriptor fd[FD_FIRST_DEVICE + 1 + 3 * MACHINE_MAX_DEVICES];
 	unsigned count;
 	int next; /* number that the next device descriptor gets */
 };
@@ -55,6 +56,7 @@ static void assign_descriptors(struct vm *vm, struct descriptors *d, struct mach
 	pass(d, vm->replies.fd, FD_REPLY);
 	pass(d, vm->region.fd, FD_REGION);
 	pass(d, vm->ram.fd, FD_MEMORY);
+	pass_next(d, vm->machine.beat_fd, &theirs->beat_fd);
 	for (uint32_t i = 0; i < vm->machine.devices; i++) {
 		pass_next(d, vm->machine.device[i].irq_fd, &theirs->device[i].irq_fd);
 		pass_next(d, vm->machine.device[i].queue_fd, &theirs->device[i].queue_fd);
@@ -89,32 +91,42 @@ static const char *emulator_name(const struct vm *vm)
 	return vm->options->emulator ? vm->options->emulator : "dvmm-emulator";
 }
 
-/* A mistake in --emulator is told before anything is started. */
-static int check_emulator_option(const char *path, struct failure *f)
+/* Opens the executable, once: whoever stands by later is the same program. A mistake in --emulator is told
+ * before anything is started. */
+static int open_emulator(const struct options *o, struct failure *f)
 {
+	char buffer[PATH_MAX];
+	const char *path = find_emulator(o, buffer);
+	int fd = open(path, O_PATH | O_CLOEXEC);
 	struct stat st;
 
-	if (stat(path, &st) < 0)
+	if (fd < 0 && o->emulator)
 		return fail_with(f, EXIT_USAGE, "--emulator %.200s: cannot be opened: %s", path,
 				 strerror(errno));
-	if (!S_ISREG(st.st_mode) || access(path, X_OK) < 0)
+	if (fd < 0)
+		return fail_with(f, EXIT_HOST,
+				 "%.200s: %s; install dvmm completely, or use --emulation=in-process", path,
+				 strerror(errno));
+	if (o->emulator && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || access(path, X_OK) < 0)) {
+		close(fd);
 		return fail_with(f, EXIT_USAGE,
 				 "--emulator %.200s: not an executable file; leave the option out", path);
-	return 0;
+	}
+	return fd;
 }
 
 int emulator_describe(struct vm *vm, struct sandbox_spawn *spec, struct sandbox_descriptor *list,
 		      struct failure *f)
 {
-	static char path[PATH_MAX];
 	struct descriptors d;
+	int executable = open_emulator(vm->options, f);
 
-	if (vm->options->emulator && check_emulator_option(vm->options->emulator, f))
+	if (executable < 0)
 		return -1;
 	assign_descriptors(vm, &d, vm->requests.at);
 	memcpy(list, d.fd, d.count * sizeof(d.fd[0]));
 	*spec = (struct sandbox_spawn){
-		.path = find_emulator(vm->options, path), .descriptors = list, .count = d.count};
+		.executable = executable, .descriptors = list, .count = d.count};
 	return 0;
 }
 
@@ -124,8 +136,11 @@ static int request_emulator(struct vm *vm, struct emulator_process *e)
 	uint32_t incarnation = ++vm->incarnations;
 
 	memset(mailbox_status(vm->replies.at, incarnation), 0, sizeof(struct emulator_status));
-	*e = (struct emulator_process){.incarnation = incarnation, .pidfd = -1, .asked_ns = monotonic_ns()};
-	return spawner_request(vm->spawner.socket, incarnation);
+	*e = (struct emulator_process){.incarnation = incarnation,
+				       .pidfd = -1,
+				       .asked_ns = monotonic_ns(),
+				       .moves_before = atomic_load(&vm->moves)};
+	return spawner_request(vm->spawner.socket, SPAWNER_START, incarnation, 0, 0);
 }
 
 int emulator_start(struct vm *vm, struct failure *f)
@@ -136,6 +151,14 @@ int emulator_start(struct vm *vm, struct failure *f)
 	if (request_emulator(vm, &vm->active))
 		return fail_with(f, EXIT_HOST, "the spawner is gone");
 	return 0;
+}
+
+void emulator_move_worker(struct vm *vm, uint32_t slot)
+{
+	const struct machine *theirs = vm->requests.at;
+
+	spawner_request(vm->spawner.socket, SPAWNER_MOVE, vm->active.incarnation, slot,
+			theirs->worker_cpu[slot]);
 }
 
 static uint32_t status_of(struct vm *vm, const struct emulator_process *e)
@@ -208,7 +231,7 @@ int emulator_wait_ready(struct vm *vm, struct failure *f)
 /* --- While the guest runs ---------------------------------------------------------------------- */
 
 #define STANDBY_DELAY_NS     100000000ull /* a guest that ends at once needs none */
-#define TAKEOVER_PATIENCE_NS 2000000000ull
+#define TAKEOVER_PATIENCE_NS 10000000000ull
 #define END_PATIENCE_MS      100
 #define RETRY_NS                                                                                             \
 	100000000ull /* after a standby that could not be started; twice that after the next one, and so on  \
@@ -340,6 +363,16 @@ static void wake_sleepers(struct vm *vm)
 		futex_wake(&mailbox_reply(vm->replies.at, i)->seq);
 }
 
+/* Workers go where the machine says when they start; those that stand by may have started before the last
+ * move. */
+static void move_workers(struct vm *vm)
+{
+	if (vm->active.moves_before == atomic_load(&vm->moves))
+		return;
+	for (uint32_t i = 0; i < vm->machine.vcpus; i++)
+		emulator_move_worker(vm, i);
+}
+
 static void take_over(struct vm *vm)
 {
 	uint64_t died_ns = vm->active.died_ns;
@@ -351,8 +384,10 @@ static void take_over(struct vm *vm)
 	vm->active = vm->standby;
 	vm->standby = (struct emulator_process){.pidfd = -1};
 	vm->failed_standbys = 0;
+	watchdog_ask_io(vm, monotonic_ns());
 	pthread_mutex_unlock(&vm->emulator_lock);
 	watchdog_look(vm); /* a request that has killed twice is not given to a third */
+	move_workers(vm);
 	activate(vm, &vm->active);
 	wake_sleepers(vm);
 	PROBE3(restart, before, vm->active.incarnation, monotonic_ns() - died_ns);

@@ -7,12 +7,21 @@
 #include "emulator/futex.h"
 #include "vmm/probes.h"
 
+/* In-process: what instructions are executed on. No thread that runs guests may allocate. */
+static struct x86_cpu local_cpu[MACHINE_MAX_VCPUS];
+
 void handoff_init(struct handoff *h, struct vm *vm, uint32_t slot)
 {
 	*h = (struct handoff){.vm = vm, .core = vm->core, .slot = slot};
 	if (h->core) {
 		h->request = &h->local_request;
 		h->reply = &h->local_reply;
+		if (slot < vm->machine.vcpus)
+			h->instruction = (struct instruction){
+				.asked = mailbox_request_cpu(vm->requests.at, vm->machine.vcpus, slot),
+				.answer = mailbox_reply_cpu(vm->replies.at, vm->machine.vcpus, slot),
+				.cpu = &local_cpu[slot],
+			};
 		return;
 	}
 	h->watch = &vm->watch[slot];
@@ -48,7 +57,10 @@ void handoff_send(struct handoff *h)
 	if (h->core) {
 		h->request->seq = h->seq;
 		core_request(h->core,
-			     &(struct core_client){.slot = h->slot, .context = h, .publish = publish_locally},
+			     &(struct core_client){.slot = h->slot,
+						   .context = h,
+						   .publish = publish_locally,
+						   .instruction = h->instruction.cpu ? &h->instruction : NULL},
 			     h->request);
 		return;
 	}

@@ -17,6 +17,7 @@
 #ifndef DVMM_VMM_HANDOFF_H
 #define DVMM_VMM_HANDOFF_H
 
+#include "emulator/instruction.h"
 #include "vmm/vm.h"
 
 struct handoff {
@@ -30,6 +31,7 @@ struct handoff {
 	struct watch *watch; /* what the watchdog sees of us; NULL in-process */
 	bool abandoned;      /* the last request was completed by force, and its worker has not been seen to
 				acknowledge it */
+	struct instruction instruction;
 	struct request local_request; /* in-process: nobody shares anything */
 	struct reply local_reply;
 };

@@ -51,6 +51,8 @@ int kvm_open(struct vm *vm, struct failure *f)
 		if (ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, needed[i].cap) <= 0)
 			return fail_with(f, EXIT_HOST, "/dev/kvm: lacks %s; see dvmm --check-host",
 					 needed[i].name);
+	vm->exit_on_emulation_failure =
+		ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_EXIT_ON_EMULATION_FAILURE) > 0;
 	max = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 	if (max > 0 && vm->machine.vcpus > (uint32_t)max)
 		return fail_with(f, EXIT_HOST, "--cpus %u: this host's KVM has at most %d", vm->machine.vcpus,
@@ -78,6 +80,15 @@ static int add_memory(struct vm *vm, struct failure *f)
 			return kvm_fail(f, "cannot give the guest its memory");
 	}
 	return 0;
+}
+
+/* So that instructions which KVM cannot emulate come to us at all privilege levels, with nothing queued for the guest. */
+static void enable_emulation_exits(struct vm *vm)
+{
+	struct kvm_enable_cap cap = {.cap = KVM_CAP_EXIT_ON_EMULATION_FAILURE, .args = {1}};
+
+	if (vm->exit_on_emulation_failure && ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap) < 0)
+		vm->exit_on_emulation_failure = false;
 }
 
 static int add_irqchip(struct vm *vm, struct failure *f)
@@ -139,6 +150,7 @@ int kvm_create_machine(struct vm *vm, struct failure *f)
 	if (vm->vm_fd < 0)
 		return kvm_fail(f, "cannot create a VM");
 	defer_destruction(vm);
+	enable_emulation_exits(vm);
 	/* Memory first: once interrupts are routed, a new memory slot has to wait for an SRCU grace period (6
 	 * ms). */
 	if (add_memory(vm, f) || add_irqchip(vm, f))

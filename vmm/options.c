@@ -36,6 +36,9 @@ const char options_help[] = "Usage: dvmm --kernel FILE [OPTION]...\n"
 			    "  --on-stall ACTION      and then: repin (default), restart or kill\n"
 			    "  --repin-limit N        vCPUs moved per second at most (default 10)\n"
 			    "  --max-restarts N       emulators replaced in a minute at most (default 10)\n"
+			    "  --on-unknown-insn ud|stop\n"
+			    "                         what neither KVM nor the emulator knows (default ud)\n"
+			    "  --insn-batch N         instructions emulated in one go at most (default 64)\n"
 			    "  --emulator FILE        another dvmm-emulator than the installed one\n"
 			    "  --chaos                a device that misbehaves on command; for tests only\n"
 			    "\n"
@@ -177,6 +180,18 @@ static int set_on_stall(struct options *o, char *s, struct failure *f)
 	return fail_with(f, EXIT_USAGE, "--on-stall %.40s: must be repin, restart or kill", s);
 }
 
+static int set_on_unknown_insn(struct options *o, char *s, struct failure *f)
+{
+	if (strcmp(s, "ud") && strcmp(s, "stop"))
+		return fail_with(f, EXIT_USAGE, "--on-unknown-insn %.40s: must be ud or stop", s);
+	o->on_unknown_insn = strcmp(s, "ud") ? UNKNOWN_INSN_STOP : UNKNOWN_INSN_UD;
+	return 0;
+}
+static int set_insn_batch(struct options *o, char *s, struct failure *f)
+{
+	return parse_u32("--insn-batch", s, 1, 65536, &o->insn_batch, f);
+}
+
 /* Options whose value is kept as it is. */
 #define STRING_OPTION(member)                                                                                \
 	static int set_##member(struct options *o, char *s, struct failure *f)                               \
@@ -232,6 +247,8 @@ static const struct {
 	{"on-stall", required_argument, false, set_on_stall},
 	{"repin-limit", required_argument, false, set_repin_limit},
 	{"max-restarts", required_argument, false, set_max_restarts},
+	{"on-unknown-insn", required_argument, false, set_on_unknown_insn},
+	{"insn-batch", required_argument, false, set_insn_batch},
 	{"stats", required_argument, false, set_stats},
 	{"emulator", required_argument, false, set_emulator},
 	{"chaos", no_argument, false, set_chaos},
@@ -264,6 +281,7 @@ int options_parse(struct options *o, int argc, char **argv, struct failure *f)
 		.max_quanta = 100,
 		.repins_per_second = 10,
 		.max_restarts = 10,
+		.insn_batch = 64,
 		.log_level = LOG_WARN,
 	};
 	for (size_t i = 0; i < OPTIONS; i++)

@@ -23,6 +23,7 @@ enum exit_status {
 };
 
 enum options_action { ACTION_RUN = 0, ACTION_HELP, ACTION_VERSION, ACTION_CHECK_HOST };
+enum unknown_insn { UNKNOWN_INSN_UD = 0, UNKNOWN_INSN_STOP };
 enum options_handoff { WANT_AUTO = 0, WANT_SAME_CPU, WANT_SPIN };
 
 struct disk_option {
@@ -47,6 +48,8 @@ struct options {
 	enum on_stall on_stall;
 	uint32_t repins_per_second;
 	uint32_t max_restarts; /* in any 60 s; 0: the first death of the emulator ends the machine */
+	enum unknown_insn on_unknown_insn; /* what neither KVM nor the emulator knows */
+	uint32_t insn_batch;               /* instructions emulated in one go, at most */
 	const char *stats;    /* NULL: none */
 	const char *emulator; /* NULL: the one that was installed with us */
 	bool chaos;           /* the guest gets a device that misbehaves */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/spawner.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +17,8 @@
 #include <unistd.h>
 
 #include "emulator/image.h"
+#include "emulator/worker.h"
+#include "sched/topology.h"
 
 #define STOP_PATIENCE_MS 1000
 #define MAX_CHILDREN     4 /* the active one, the standby, and two that are on their way out */
@@ -79,6 +83,37 @@ static void spawn(struct spawner *s, uint32_t incarnation)
 	tell(s, &m);
 }
 
+/* Thread ids as this pid namespace sees them are in /proc only. */
+static void move(const struct spawner *s, const struct spawner_request *r)
+{
+	char path[64], name[32], wanted[16];
+	struct dirent *entry;
+	DIR *tasks = NULL;
+
+	worker_name(wanted, r->slot);
+	for (int i = 0; i < MAX_CHILDREN && !tasks; i++) {
+		if (s->child[i].incarnation != r->incarnation)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task", (int)s->child[i].sandbox.pid);
+		tasks = opendir(path);
+	}
+	while (tasks && (entry = readdir(tasks))) {
+		int fd, tid = atoi(entry->d_name);
+		ssize_t n;
+
+		snprintf(name, sizeof(name), "%d/comm", tid);
+		fd = tid > 0 ? openat(dirfd(tasks), name, O_RDONLY | O_CLOEXEC) : -1;
+		if (fd < 0)
+			continue;
+		n = read(fd, name, sizeof(name) - 1);
+		close(fd);
+		if (n > 1 && (size_t)n - 1 == strlen(wanted) && !memcmp(name, wanted, (size_t)n - 1))
+			r->cpu < 0 ? sched_unbind_thread(tid, &s->vm->allowed) : sched_pin_thread(tid, r->cpu);
+	}
+	if (tasks)
+		closedir(tasks);
+}
+
 static void bury(struct spawner *s, struct child *c)
 {
 	struct spawner_message m = {.event = SPAWNER_ENDED, .incarnation = c->incarnation, .pidfd = -1};
@@ -123,7 +158,7 @@ static void serve(struct spawner *s)
 	watch_children(&while_waiting);
 	for (;;) {
 		struct pollfd wait[MAX_CHILDREN + 1] = {{.fd = s->socket, .events = POLLIN}};
-		uint32_t incarnation;
+		struct spawner_request request;
 
 		for (int i = 0; i < MAX_CHILDREN; i++)
 			wait[i + 1] = (struct pollfd){
@@ -138,9 +173,12 @@ static void serve(struct spawner *s)
 				bury(s, &s->child[i]);
 		if (!wait[0].revents)
 			continue;
-		if (recv(s->socket, &incarnation, sizeof(incarnation), MSG_DONTWAIT) != sizeof(incarnation))
+		if (recv(s->socket, &request, sizeof(request), MSG_DONTWAIT) != sizeof(request))
 			return;
-		spawn(s, incarnation);
+		if (request.order == SPAWNER_MOVE)
+			move(s, &request);
+		else
+			spawn(s, request.incarnation);
 	}
 }
 
@@ -161,11 +199,12 @@ static int compare_numbers(const void *a, const void *b)
  * sanitizers. */
 static void close_all_others(struct spawner *s)
 {
-	int keep[SANDBOX_MAX_DESCRIPTORS + 2];
+	int keep[SANDBOX_MAX_DESCRIPTORS + 3];
 	unsigned n = 0, next = 0;
 
 	keep[n++] = STDERR_FILENO;
 	keep[n++] = s->socket;
+	keep[n++] = s->spec.executable;
 	for (unsigned i = 0; i < s->spec.count; i++)
 		keep[n++] = s->spec.descriptors[i].from;
 	qsort(keep, n, sizeof(keep[0]), compare_numbers);
@@ -214,16 +253,19 @@ int spawner_start(struct vm *vm, struct spawner_handle *handle, struct failure *
 		s.socket = pair[1];
 		spawner_main(&s, parent);
 	}
+	close(s.spec.executable);
 	close(pair[1]);
 	handle->socket = pair[0];
 	handle->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	return 0;
 }
 
-int spawner_request(int socket_fd, uint32_t incarnation)
+int spawner_request(int socket_fd, enum spawner_order order, uint32_t incarnation, uint32_t slot, int cpu)
 {
-	return send(socket_fd, &incarnation, sizeof(incarnation), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno
-												   : 0;
+	const struct spawner_request r = {
+		.order = order, .incarnation = incarnation, .slot = slot, .cpu = cpu};
+
+	return send(socket_fd, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
 void spawner_stop(struct spawner_handle *handle)

@@ -7,15 +7,28 @@
  * is started with (memory files, eventfds, disk images) and nothing else, and obeys one kind of message. It
  * is the emulators' parent, kills those that somebody has stopped (SIGSTOP), and ends with dvmm.
  *
- * Messages (a sequenced-packet socket): dvmm sends the incarnation number of the emulator to start. The
- * spawner answers with STARTED, which carries a pidfd, or FAILED; later, once, with ENDED.
+ * Requests (a sequenced-packet socket) name an emulator by its incarnation number:
  *
- * Threads: dvmm's main thread only.
+ *     START   answered with STARTED, which carries a pidfd, or FAILED; later, once, with ENDED
+ *     MOVE    the worker of a slot goes to another CPU; not answered. Workers may not do that themselves, and
+ *             dvmm does not see their thread ids. They are known by their names, which a hostile emulator
+ *             chooses among its own threads, all of which it could have burdened that CPU with anyway.
+ *
+ * Threads: spawner_request() any, the rest dvmm's main thread only.
  */
 #ifndef DVMM_VMM_SPAWNER_H
 #define DVMM_VMM_SPAWNER_H
 
 #include "vmm/vm.h"
+
+enum spawner_order { SPAWNER_START = 1, SPAWNER_MOVE };
+
+struct spawner_request {
+	uint32_t order; /* enum spawner_order */
+	uint32_t incarnation;
+	uint32_t slot; /* MOVE: whose worker */
+	int32_t cpu;   /* and where to; -1: any allowed CPU */
+};
 
 enum spawner_event { SPAWNER_STARTED = 1, SPAWNER_FAILED, SPAWNER_ENDED };
 
@@ -34,8 +47,8 @@ int spawner_start(struct vm *vm, struct spawner_handle *handle, struct failure *
  */
 void spawner_stop(struct spawner_handle *handle);
 
-/* Asks for an emulator. -errno if the spawner is gone. */
-int spawner_request(int socket_fd, uint32_t incarnation);
+/* Sends a request; does not wait. -errno: the spawner is gone, or has too much to do. */
+int spawner_request(int socket_fd, enum spawner_order order, uint32_t incarnation, uint32_t slot, int cpu);
 
 /* Takes one message; does not wait. -EAGAIN: there is none. -EPIPE: the spawner is gone. */
 int spawner_receive(int socket_fd, struct spawner_message *m);

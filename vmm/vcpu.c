@@ -19,9 +19,9 @@
 #include "sched/topology.h"
 #include "vmm/boot.h"
 #include "vmm/console.h"
-#include "vmm/handoff.h"
 #include "vmm/probes.h"
 #include "vmm/stats.h"
+#include "vmm/vcpu.h"
 
 #define KICK_SIGNAL SIGUSR1
 
@@ -117,30 +117,31 @@ static bool obey_reply(struct vcpu *vcpu, const struct reply *reply)
 	return false;
 }
 
-/*
- * The result of an operation that was completed by force, for what remains of the access: reads are all ones,
- * writes are dropped. Then the vCPU goes where the watchdog says, before it enters the guest again, so that
- * nobody can stack stuck vCPUs on one CPU; and from there, for a time, wherever the scheduler wants it
- * (sched/watchdog_policy.h).
- */
-static bool synthesise(struct vcpu *vcpu, uint8_t *data, uint32_t bytes, bool write)
+/* Before it enters the guest again, so that nobody can stack stuck vCPUs on one CPU: where the watchdog says, and from
+ * there, for a time, wherever the scheduler wants it (sched/watchdog_policy.h). */
+void vcpu_obey_watchdog(struct vcpu *vcpu)
 {
 	int cpu = atomic_exchange(&vcpu->vm->watch[vcpu->index].repin_to, -1);
 
-	if (!write)
-		memset(data, 0xff, bytes);
 	if (cpu >= 0 && sched_pin_thread(0, cpu) == 0) {
 		PROBE3(repin, vcpu->index, vcpu->cpu, cpu);
 		vcpu->cpu = cpu;
 	}
-	if (vcpu->cpu >= 0)
-		sched_unbind_thread(0, vcpu->vm->allowed);
+	if (vcpu->home >= 0)
+		sched_unbind_thread(0, &vcpu->vm->allowed);
+}
+
+/* The result of an operation that was completed by force, for what remains of the access: reads are all ones,
+ * writes are dropped. */
+static bool synthesise(struct vcpu *vcpu, uint8_t *data, uint32_t bytes, bool write)
+{
+	if (!write)
+		memset(data, 0xff, bytes);
+	vcpu_obey_watchdog(vcpu);
 	return true;
 }
 
-/* One access of the guest: count elements of size bytes at data, all to or from addr. False: do not run on.
- */
-static bool emulate_access(struct vcpu *vcpu, struct handoff *h, uint32_t space, uint64_t addr, uint32_t size,
+bool vcpu_access(struct vcpu *vcpu, struct handoff *h, uint32_t space, uint64_t addr, uint32_t size,
 			   uint32_t count, bool write, uint8_t *data)
 {
 	const uint32_t most = MAILBOX_DATA / size;
@@ -176,32 +177,41 @@ static bool emulate_access(struct vcpu *vcpu, struct handoff *h, uint32_t space,
 	return true;
 }
 
-/* KVM splits an access that crosses a page, so any length up to 8 can come; odd ones go byte by byte. */
-static bool emulate_mmio(struct vcpu *vcpu, struct handoff *h, uint64_t addr, uint32_t len, bool write,
-			 uint8_t *data)
+/* The largest piece that is left, that is aligned and that a device knows. KVM splits an access that crosses a page, so odd
+ * lengths come from it too. */
+static uint32_t piece(uint64_t addr, uint32_t length)
 {
-	if (len == 1 || len == 2 || len == 4 || len == 8)
-		return emulate_access(vcpu, h, BUS_MMIO, addr, len, 1, write, data);
-	for (uint32_t i = 0; i < len; i++)
-		if (!emulate_access(vcpu, h, BUS_MMIO, addr + i, 1, 1, write, data + i))
+	uint32_t size = 8;
+
+	while (size > length || addr & (size - 1))
+		size /= 2;
+	return size;
+}
+
+bool vcpu_access_memory(struct vcpu *vcpu, struct handoff *h, uint64_t addr, uint32_t length, bool write,
+			uint8_t *data)
+{
+	/* A single access of a size that devices know stays one, aligned or not. */
+	if (length == 1 || length == 2 || length == 4 || length == 8)
+		return vcpu_access(vcpu, h, BUS_MMIO, addr, length, 1, write, data);
+	for (uint32_t n; length; addr += n, data += n, length -= n) {
+		n = piece(addr, length);
+		if (!vcpu_access(vcpu, h, BUS_MMIO, addr, n, 1, write, data))
 			return false;
+	}
 	return true;
 }
 
-static void internal_error(struct vcpu *vcpu)
+static bool internal_error(struct vcpu *vcpu, struct handoff *h)
 {
-	const struct kvm_run *run = vcpu->run;
-	char bytes[3 * 15 + 1] = "";
 	struct kvm_regs regs = {0};
 
+	if (vcpu->run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
+		return instruction_emulate(vcpu, h);
 	ioctl(vcpu->fd, KVM_GET_REGS, &regs);
-	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION && run->emulation_failure.ndata >= 3 &&
-	    run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)
-		for (int i = 0; i < run->emulation_failure.insn_size && i < 15; i++)
-			snprintf(bytes + 3 * i, 4, " %02x", run->emulation_failure.insn_bytes[i]);
-	vm_stop(vcpu->vm, EXIT_GUEST_CRASHED,
-		"vCPU %u: KVM cannot go on at rip 0x%llx (internal error %u%s%s)", vcpu->index, regs.rip,
-		run->internal.suberror, *bytes ? ", instruction" : "", bytes);
+	vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: KVM cannot go on at rip 0x%llx (internal error %u)",
+		vcpu->index, regs.rip, vcpu->run->internal.suberror);
+	return false;
 }
 
 /* Handles one exit. False: the guest must not be entered again. */
@@ -211,12 +221,12 @@ static bool handle_exit(struct vcpu *vcpu, struct handoff *h)
 
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
-		return emulate_access(vcpu, h, BUS_PIO, run->io.port, run->io.size, run->io.count,
+		return vcpu_access(vcpu, h, BUS_PIO, run->io.port, run->io.size, run->io.count,
 				      run->io.direction == KVM_EXIT_IO_OUT,
 				      (uint8_t *)run + run->io.data_offset);
 	case KVM_EXIT_MMIO:
-		return emulate_mmio(vcpu, h, run->mmio.phys_addr, run->mmio.len, run->mmio.is_write,
-				    run->mmio.data);
+		return vcpu_access_memory(vcpu, h, run->mmio.phys_addr, run->mmio.len, run->mmio.is_write,
+					  run->mmio.data);
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 		return true;
@@ -236,8 +246,7 @@ static bool handle_exit(struct vcpu *vcpu, struct handoff *h)
 			run->fail_entry.hardware_entry_failure_reason);
 		return false;
 	case KVM_EXIT_INTERNAL_ERROR:
-		internal_error(vcpu);
-		return false;
+		return internal_error(vcpu, h);
 	default:
 		vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: exit %u, which dvmm does not know",
 			vcpu->index, run->exit_reason);

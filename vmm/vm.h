@@ -31,7 +31,8 @@ struct emulator_process {
 	uint64_t asked_ns;    /* when the spawner was asked for it */
 	bool dead;            /* active one: its end has been seen, its successor does not serve yet */
 	uint64_t died_ns;
-	uint32_t killed_for; /* 1 + the slot because of which the watchdog has killed it; 0: it has not */
+	uint64_t moves_before; /* vm.moves when it was asked for: its workers know of these */
+	uint32_t killed_for;   /* 1 + the slot because of which the watchdog has killed it; 0: it has not */
 };
 
 /* What the watchdog knows of a mailbox slot. The slot's owner writes began_ns, everybody else only what is
@@ -66,8 +67,9 @@ struct vcpu {
 	_Atomic pid_t tid;
 	struct kvm_run *run;
 	pthread_t thread;
-	atomic_bool running;  /* the thread has not ended yet */
-	struct filter filter; /* of its system calls */
+	uint32_t unknown_insns; /* reported so far */
+	atomic_bool running;    /* the thread has not ended yet */
+	struct filter filter;   /* of its system calls */
 };
 
 /* Why the machine stops. The first one who asks decides. */
@@ -86,6 +88,7 @@ struct vm {
 	struct shared_memory requests, replies, region, ram;
 
 	int kvm_fd, vm_fd;
+	bool exit_on_emulation_failure; /* KVM leaves it to us, and queues no #UD of its own */
 	struct vcpu vcpu[MACHINE_MAX_VCPUS];
 
 	struct spawner_handle {
@@ -95,12 +98,15 @@ struct vm {
 	uint32_t
 		failed_standbys; /* one after another; the next is asked for at standby_at_ns (main thread) */
 	uint64_t standby_at_ns;
-	pthread_mutex_t emulator_lock; /* active (the main thread changes it), and the watchdog's own state */
+	pthread_mutex_t emulator_lock; /* active and the machine's worker_cpu (the main thread and the
+					  watchdog change them), and the watchdog's own state */
 	struct emulator_process active, standby;
 	struct restart_budget restarts; /* main thread */
 	struct watchdog_config policy;
-	const struct topology *allowed; /* CPUs that a vCPU may be moved to (watchdog_start()) */
+	struct topology allowed; /* CPUs that vCPUs and workers may be moved to */
+	_Atomic uint64_t moves;  /* changes to the machine's worker_cpu */
 	struct watch watch[MAILBOX_SLOTS];
+	uint64_t io_asked_ns; /* when the I/O thread was last asked whether it lives (with emulator_lock) */
 	struct {
 		_Atomic uint64_t forced, repins, restarts;
 	} counted;
@@ -162,6 +168,9 @@ int emulator_wait_ready(struct vm *vm, struct failure *f);
 void emulator_messages(struct vm *vm);
 /* The active emulator has ended, its pidfd says. */
 void emulator_died(struct vm *vm);
+/* Moves the worker of a slot to the CPU that the emulator's machine says, soon. With emulator_lock, any
+ * thread. */
+void emulator_move_worker(struct vm *vm, uint32_t slot);
 /* Does what can be done now: a standby is asked for, or takes over. Returns in how many ms to come again, -1:
  * no need. */
 int emulator_tend(struct vm *vm);
@@ -170,6 +179,8 @@ void emulator_stop_all(struct vm *vm);
 
 /* vmm/watchdog.c: the thread that bounds operations. */
 int watchdog_start(struct vm *vm, struct failure *f);
+/* Asks the active emulator's I/O thread to show that it works. With emulator_lock. */
+void watchdog_ask_io(struct vm *vm, uint64_t now_ns);
 /* Looks at all slots now, and does what is due; returns when to look again. Any thread. */
 uint64_t watchdog_look(struct vm *vm);
 /* vmm/emulator_inprocess.c: the same code in this process. */

@@ -34,14 +34,16 @@
 /* Of more allowed CPUs than this, the first ones are targets of moves. */
 #define MACHINE_MAX_CPUS_WATCHED 1024
 
+#define IO_THREAD      MAILBOX_SLOTS /* in the place of a slot */
+#define IO_PATIENCE_NS 1000000000ull
+
 struct watchdog {
 	struct vm *vm;
-	struct topology topology; /* allowed CPUs */
 	struct repin_cpu cpu[MACHINE_MAX_CPUS_WATCHED];
 	struct repin_bucket bucket;
 	struct filter filter;
-	uint32_t first; /* slot to begin with */
-	uint64_t tie;   /* state of the choice among equal CPUs, seeded at random */
+	uint32_t first;  /* slot to begin with */
+	uint64_t random; /* state of the choices, seeded at random */
 };
 
 static struct watchdog watchdog;
@@ -57,18 +59,26 @@ static bool pending(struct watchdog *d, uint32_t slot, uint32_t seq)
 	return __atomic_load_n(&mailbox_reply(d->vm->replies.at, slot)->seq, __ATOMIC_ACQUIRE) != seq;
 }
 
+/* 48 bits that nobody knows beforehand. */
+static uint64_t random_number(struct watchdog *d)
+{
+	d->random = d->random * 6364136223846793005ull + 1442695040888963407ull; /* Knuth's MMIX */
+	return d->random >> 16;
+}
+
 /* Slot -> allowed CPU to move that vCPU to, or -1: leave it where it is. */
 static int choose_cpu(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 {
 	struct vm *vm = d->vm;
-	size_t count = d->topology.count;
+	size_t count =
+		vm->allowed.count < MACHINE_MAX_CPUS_WATCHED ? vm->allowed.count : MACHINE_MAX_CPUS_WATCHED;
 	struct repin_request want = {.allowed = d->cpu, .count = count};
 	int to;
 
 	if (slot >= vm->machine.vcpus || atomic_load(&vm->vcpu[slot].cpu) < 0 || count < 2)
 		return -1;
 	for (size_t i = 0; i < count; i++) {
-		d->cpu[i] = (struct repin_cpu){.cpu = d->topology.cpu[i].cpu};
+		d->cpu[i] = (struct repin_cpu){.cpu = vm->allowed.cpu[i].cpu};
 		for (uint32_t v = 0; v < vm->machine.vcpus; v++) {
 			/* Several are forced at once, and each is on its way before it has moved. */
 			int moving = atomic_load(&vm->watch[v].repin_to);
@@ -81,8 +91,7 @@ static int choose_cpu(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 		}
 	}
 	want.current = atomic_load(&vm->vcpu[slot].cpu);
-	d->tie = d->tie * 6364136223846793005ull + 1442695040888963407ull; /* Knuth's MMIX */
-	want.tie = d->tie >> 16;
+	want.tie = random_number(d);
 	to = watchdog_repin_target(&want);
 	return to != want.current && watchdog_repin_allowed(&vm->policy, &d->bucket, now_ns) ? to : -1;
 }
@@ -114,14 +123,24 @@ static bool cancel(struct watchdog *d, uint32_t slot, uint32_t seq)
 	return false;
 }
 
-/* The vCPU, when it has taken its answer, and its worker may run on any allowed CPU. The worker's entry is
- * for successors; the page is ours to write. */
+/* The worker is what takes the time, so it is moved too, and that of a successor starts there: -1, wherever
+ * the scheduler wants it. The page is ours to write. */
+static void place_worker(struct watchdog *d, uint32_t slot, int cpu)
+{
+	struct vm *vm = d->vm;
+
+	__atomic_store_n(&((struct machine *)vm->requests.at)->worker_cpu[slot], cpu, __ATOMIC_RELAXED);
+	atomic_fetch_add(&vm->moves, 1);
+	emulator_move_worker(vm, slot);
+}
+
+/* The worker now, the vCPU when it has taken its answer, may run on any allowed CPU. */
 static void set_free(struct watchdog *d, uint32_t slot, uint64_t until_ns)
 {
 	if (slot >= d->vm->machine.vcpus || d->vm->vcpu[slot].home < 0)
 		return;
 	d->vm->watch[slot].unbound_until_ns = until_ns;
-	((struct machine *)d->vm->requests.at)->worker_cpu[slot] = -1;
+	place_worker(d, slot, -1);
 }
 
 /* It has behaved for long enough, and no operation is under way. */
@@ -130,7 +149,7 @@ static void send_home(struct watchdog *d, uint32_t slot)
 	struct vcpu *vcpu = &d->vm->vcpu[slot];
 
 	d->vm->watch[slot].unbound_until_ns = 0;
-	((struct machine *)d->vm->requests.at)->worker_cpu[slot] = d->vm->machine.worker_cpu[slot];
+	place_worker(d, slot, d->vm->machine.worker_cpu[slot]);
 	if (sched_pin_thread(atomic_load(&vcpu->tid), vcpu->home) == 0)
 		atomic_store(&vcpu->cpu, vcpu->home);
 }
@@ -175,7 +194,10 @@ static void replace(struct watchdog *d, uint32_t slot)
 	if (vm->active.killed_for || vm->active.pidfd < 0)
 		return;
 	vm->active.killed_for = slot + 1;
-	log_warn("vCPU %u: dvmm-emulator %u does not answer: killed", slot, vm->active.incarnation);
+	if (slot == IO_THREAD)
+		log_warn("dvmm-emulator %u: its I/O thread does not answer: killed", vm->active.incarnation);
+	else
+		log_warn("vCPU %u: dvmm-emulator %u does not answer: killed", slot, vm->active.incarnation);
 	syscall(SYS_pidfd_send_signal, vm->active.pidfd, SIGKILL, NULL, 0);
 }
 
@@ -194,9 +216,10 @@ static uint64_t look_at(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 			send_home(d, slot);
 		/* Whoever has stored the reply may have been stopped, or have chosen not, to wake the one who
 		 * sleeps for it. */
-		if (op.began_ns && now_ns - op.began_ns >= vm->policy.quantum_ns)
-			wake_owner(d, slot);
-		return UINT64_MAX;
+		if (!op.began_ns || now_ns - op.began_ns < vm->policy.quantum_ns)
+			return UINT64_MAX;
+		wake_owner(d, slot);
+		return now_ns + vm->policy.quantum_ns; /* it may yet be taken back */
 	}
 	if (w->forced_ns && w->forced_ns < op.began_ns && atomic_load(&w->forced_seq) != seq)
 		w->forced_ns = 0; /* that was an earlier request */
@@ -222,12 +245,46 @@ static uint64_t look_at(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 	return watchdog_next_check_ns(&vm->policy, &op, now_ns + 1);
 }
 
+void watchdog_ask_io(struct vm *vm, uint64_t now_ns)
+{
+	const uint64_t one = 1;
+
+	vm->io_asked_ns = now_ns;
+	__atomic_fetch_add(&mailbox_control(vm->requests.at)->beat, 1, __ATOMIC_SEQ_CST);
+	if (write(vm->machine.beat_fd, &one, sizeof(one)) < 0)
+		log_debug("the I/O thread cannot be asked: %s", strerror(errno));
+}
+
+/*
+ * A guest that waits for its disk makes no request that the others could be late with. So the I/O thread is
+ * asked every N quanta, at most once a second, and has as long to answer. Returns when to look again.
+ */
+static uint64_t look_at_io(struct watchdog *d, uint64_t now_ns)
+{
+	struct vm *vm = d->vm;
+	uint64_t limit_ns = vm->policy.quantum_ns * vm->policy.max_quanta;
+
+	if (limit_ns < IO_PATIENCE_NS)
+		limit_ns = IO_PATIENCE_NS;
+	if (now_ns - vm->io_asked_ns < limit_ns)
+		return vm->io_asked_ns + limit_ns;
+	if (__atomic_load_n(mailbox_io_beat(vm->replies.at), __ATOMIC_SEQ_CST) ==
+	    mailbox_control(vm->requests.at)->beat)
+		watchdog_ask_io(vm, now_ns);
+	else
+		replace(d, IO_THREAD);
+	return now_ns + limit_ns;
+}
+
 uint64_t watchdog_look(struct vm *vm)
 {
 	struct watchdog *d = &watchdog;
 	uint64_t now_ns = monotonic_ns(), next_ns = now_ns + vm->policy.quantum_ns * vm->policy.max_quanta;
+	uint64_t io_ns;
 
 	pthread_mutex_lock(&vm->emulator_lock);
+	io_ns = look_at_io(d, now_ns);
+	next_ns = io_ns < next_ns ? io_ns : next_ns;
 	d->first++;
 	for (uint32_t i = 0; i <= vm->machine.vcpus; i++) {
 		/* Another one first each time, or the first ones would get all the moves that the rate limit
@@ -236,6 +293,8 @@ uint64_t watchdog_look(struct vm *vm)
 
 		next_ns = due_ns < next_ns ? due_ns : next_ns;
 	}
+	/* Late by up to half a quantum: an emulator that knew when we look could show an answer just then. */
+	next_ns += (vm->policy.quantum_ns / 2 * (random_number(d) & 0xffff)) >> 16;
 	pthread_mutex_unlock(&vm->emulator_lock);
 	return next_ns;
 }
@@ -270,14 +329,10 @@ int watchdog_start(struct vm *vm, struct failure *f)
 	int err;
 
 	d->vm = vm;
-	if (getrandom(&d->tie, sizeof(d->tie), GRND_NONBLOCK) < 0)
-		d->tie = monotonic_ns();
-	err = topology_read(&d->topology, TOPOLOGY_SYSFS);
-	vm->allowed = &d->topology;
-	if (!err && d->topology.count > MACHINE_MAX_CPUS_WATCHED)
-		d->topology.count = MACHINE_MAX_CPUS_WATCHED;
-	if (!err)
-		err = filter_build(&d->filter, FILTER_MAIN, &(struct filter_fds){0});
+	watchdog_ask_io(vm, monotonic_ns());
+	if (getrandom(&d->random, sizeof(d->random), GRND_NONBLOCK) < 0)
+		d->random = monotonic_ns();
+	err = filter_build(&d->filter, FILTER_MAIN, &(struct filter_fds){0});
 	if (!err)
 		err = -pthread_create(&thread, NULL, watchdog_main, d);
 	if (err)

@@ -3,7 +3,8 @@
  * Has the emulator misbehave: do=ACTION arg=N times=M on the command line; with cpus=K, by K processors at once,
  * each on the device of its own. Says how many of all these commands were committed and how many were begun, which
  * is more where one was begun twice, and whether the device's line has been raised; then it powers off. With
- * `mute` it says nothing: for actions after which COM1 may be anything.
+ * `mute` it says nothing: for actions after which COM1 may be anything. With wait=N it does nothing for about N
+ * times 10 ms before it looks.
  */
 #include "chaos.h"
 #include "irq.h"
@@ -11,6 +12,7 @@
 static const char *const actions[] = {
 	"count", "spin-ms", "spin", "sleep", "crash", "trap", "exit", "crash-spare", "crash-first", "crash-committed",
 	"exhaust", "scribble-region", "scribble-reply", "forge-reply", "interrupts", "syscall",
+	"hang-io",
 };
 #define TRAMPOLINE   0x8000ul    /* the SIPI's vector is the page number */
 #define ICR_INIT     0x000c4500u /* to all but self, level assert */
@@ -117,6 +119,8 @@ unsigned guest_main(void)
 	for (uint32_t i = 0; i < times; i++)
 		chaos_command(action, argument);
 	while (others && others->done < cpus - 1)
+		barrier();
+	for (uint64_t start = rdtsc(), pause = option("wait", 0) * CYCLES_10_MS; rdtsc() - start < pause;)
 		barrier();
 	if (option("mute", 0))
 		power_off();

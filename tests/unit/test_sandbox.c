@@ -197,9 +197,10 @@ static int start(const char *what, const struct sandbox_descriptor *descriptors,
 		 struct sandbox_child *child)
 {
 	char *argv[] = {"dvmm-emulator", "--emulator", (char *)what, NULL};
-	const struct sandbox_spawn spec = {"/proc/self/exe", argv, descriptors, count};
+	const struct sandbox_spawn spec = {open("/proc/self/exe", O_PATH | O_CLOEXEC), argv, descriptors, count};
 	int err = sandbox_spawn(&spec, child, error);
 
+	close(spec.executable);
 	return err ? err : sandbox_spawn_wait(child, error);
 }
 
@@ -487,15 +488,12 @@ START_TEST(a_failed_start_says_why_and_leaves_nobody)
 {
 	char *argv[] = {"x", NULL};
 	const struct sandbox_descriptor closed = {999, 3};
-	struct sandbox_spawn missing = {"/nowhere/dvmm-emulator", argv, NULL, 0};
-	struct sandbox_spawn folder = {"/", argv, NULL, 0};
-	struct sandbox_spawn bad = {"/proc/self/exe", argv, &closed, 1};
+	struct sandbox_spawn folder = {open("/", O_PATH), argv, NULL, 0};
+	struct sandbox_spawn bad = {open("/proc/self/exe", O_PATH), argv, &closed, 1};
 	struct sandbox_child child;
 
 	if (!become(_i))
 		return;
-	ck_assert_int_eq(sandbox_spawn(&missing, &child, error), -ENOENT);
-	ck_assert_ptr_nonnull(strstr(error, "/nowhere/dvmm-emulator: No such file"));
 	ck_assert_int_eq(sandbox_spawn(&folder, &child, error), 0);
 	ck_assert_int_eq(sandbox_spawn_wait(&child, error), -EACCES);
 	ck_assert_ptr_nonnull(strstr(error, "executable"));
