@@ -7,7 +7,9 @@
  * which calls the functions of watchdog_policy.h and knows of its own VM only, as in dvmm. A victim is one
  * runnable thread on every CPU, so its share there is 1 / (1 + runnable threads of attackers), which the
  * scheduler is taken to keep exactly. Its fair share is what it would get if the same threads were spread
- * over the CPUs evenly.
+ * over the CPUs evenly. After a forced completion a vCPU is not bound for a time: the scheduler is then taken
+ * to move its thread, but only as far as needed, from CPUs that have more than the others to those that have
+ * less.
  */
 #include "sched/simulator.h"
 
@@ -17,6 +19,8 @@
 
 struct vcpu {
 	unsigned cpu;
+	unsigned home;             /* where it is bound, otherwise */
+	uint64_t unbound_until_ns; /* 0: bound */
 	struct watchdog_operation op;
 	uint64_t lasts_ns; /* how long it takes, if nobody ends it */
 	uint64_t first_ns; /* when this request was first given to an emulator */
@@ -126,6 +130,7 @@ static void operation_look(struct simulation *s, struct vm *vm, struct vcpu *vcp
 			s->result.broken = true;
 		s->result.forced++;
 		vcpu->op.forced_ns = s->now_ns;
+		vcpu->unbound_until_ns = watchdog_unbound_until_ns(vcpu->op.began_ns, s->now_ns);
 		vcpu_move(s, vm, vcpu);
 		if (s->scenario->behaviour != DEAF)
 			vcpu->op.began_ns = 0;
@@ -190,6 +195,10 @@ static void operation_begin(struct simulation *s, struct vcpu *vcpu)
 {
 	if (vcpu->op.began_ns)
 		return;
+	if (vcpu->unbound_until_ns && s->now_ns >= vcpu->unbound_until_ns) {
+		vcpu->unbound_until_ns = 0;
+		vcpu->cpu = vcpu->home;
+	}
 	vcpu->lasts_ns = guest_wants(s, vcpu);
 	if (vcpu->lasts_ns) {
 		vcpu->op = (struct watchdog_operation){.began_ns = s->now_ns};
@@ -229,11 +238,52 @@ static void threads_count(struct simulation *s)
 	}
 }
 
+static bool vcpu_runnable(const struct simulation *s, unsigned v)
+{
+	return !s->vm[v / s->scenario->vcpus].ended &&
+	       (s->vcpus[v].op.began_ns || s->scenario->behaviour == STEER);
+}
+
+/* Moves threads that may move from CPUs with more than `most` to those with fewer than `least`. */
+static void scheduler_level(struct simulation *s, unsigned most, unsigned least)
+{
+	unsigned to = 0;
+
+	for (unsigned v = 0; v < s->scenario->vms * s->scenario->vcpus; v++) {
+		struct vcpu *vcpu = &s->vcpus[v];
+
+		if (!vcpu->unbound_until_ns || s->runnable[vcpu->cpu] <= most || !vcpu_runnable(s, v))
+			continue;
+		while (to < s->scenario->cpus && s->runnable[to] >= least)
+			to++;
+		if (to == s->scenario->cpus)
+			return;
+		s->runnable[vcpu->cpu]--;
+		s->runnable[to]++;
+		s->stuck[vcpu->cpu] -= vcpu->op.began_ns != 0;
+		s->stuck[to] += vcpu->op.began_ns != 0;
+		vcpu->cpu = to;
+	}
+}
+
+/* What the scheduler does between two steps. */
+static void scheduler_balance(struct simulation *s)
+{
+	unsigned total = 0, each;
+
+	for (unsigned c = 0; c < s->scenario->cpus; c++)
+		total += s->runnable[c];
+	each = total / s->scenario->cpus;
+	scheduler_level(s, each, each);
+	scheduler_level(s, each + 1, each + 1);
+}
+
 static void step_measure(struct simulation *s)
 {
 	const bool late = s->step >= s->steps / 2;
 
 	threads_count(s);
+	scheduler_balance(s);
 	for (unsigned c = 0; c < s->scenario->cpus; c++) {
 		const double share = 1.0 / (1 + s->runnable[c]);
 
@@ -294,7 +344,7 @@ static void vms_place(struct simulation *s)
 
 	for (unsigned v = 0; v < s->scenario->vms * s->scenario->vcpus; v++) {
 		s->vm[v / s->scenario->vcpus].vcpu = &s->vcpus[v - v % s->scenario->vcpus];
-		s->vcpus[v].cpu = b == HONEST || b == STEER ? v % s->scenario->cpus : 0;
+		s->vcpus[v].home = s->vcpus[v].cpu = b == HONEST || b == STEER ? v % s->scenario->cpus : 0;
 	}
 }
 

@@ -267,3 +267,14 @@ int sched_pin_thread(pid_t tid, int cpu)
 		CPU_FREE(set);
 	return ret;
 }
+
+int sched_unbind_thread(pid_t tid, const struct topology *allowed)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (unsigned i = 0; i < allowed->count; i++)
+		if (allowed->cpu[i].cpu < CPU_SETSIZE)
+			CPU_SET(allowed->cpu[i].cpu, &set);
+	return sched_setaffinity(tid, sizeof(set), &set) < 0 ? -errno : 0;
+}

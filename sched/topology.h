@@ -61,4 +61,7 @@ int cpu_list_parse(const char *text, int *cpu, unsigned max);
  * allowed. */
 int sched_pin_thread(pid_t tid, int cpu);
 
+/* Lets a thread (0: the caller) run on all of these CPUs below CPU_SETSIZE. 0 or -errno. */
+int sched_unbind_thread(pid_t tid, const struct topology *allowed);
+
 #endif

@@ -117,6 +117,16 @@ bool watchdog_repin_allowed(const struct watchdog_config *config, struct repin_b
 	return true;
 }
 
+uint64_t watchdog_unbound_until_ns(uint64_t began_ns, uint64_t now_ns)
+{
+	uint64_t ns;
+
+	if (__builtin_mul_overflow(elapsed_ns(began_ns, now_ns), WATCHDOG_UNBOUND_TIMES, &ns) ||
+	    __builtin_add_overflow(now_ns, ns, &ns))
+		return NEVER;
+	return ns;
+}
+
 /* Less than 0: a is the better place; 0: neither. */
 static int place_compare(const struct repin_cpu *a, const struct repin_cpu *b)
 {

@@ -154,4 +154,24 @@ struct repin_request {
  */
 int watchdog_repin_target(const struct repin_request *req);
 
+/* --- Letting the vCPU go ---------------------------------------------------------------------- */
+
+/* A vCPU whose operation was completed by force is bound to no CPU for this many times as long as that
+ * lasted. */
+#define WATCHDOG_UNBOUND_TIMES 10
+
+/*
+ * Until when the vCPU, and its worker, may run on every allowed CPU after an operation begun then has been
+ * completed by force now; UINT64_MAX: for good. Afterwards, between two operations, both go home: to the CPU
+ * where the vCPU was when the guest started. The last one counts, if there are more.
+ *
+ * A move alone leaves a stuck operation on one CPU for N quanta, and whoever has a thread there sees that of
+ * it. Where to move it to, the watchdog can only guess: it knows its own VM, not who else runs where, and the
+ * guest knows what it counts. The scheduler does know, and it is what shares out CPUs between threads anyway;
+ * it only has to be allowed to. A guest that behaves again for that long has spent at least nine tenths of
+ * the time bound to no CPU, so at most a tenth of an attack's time is spent where the guest has chosen; and a
+ * guest cannot gather vCPUs by moves, because none stays where it was moved to.
+ */
+uint64_t watchdog_unbound_until_ns(uint64_t began_ns, uint64_t now_ns);
+
 #endif

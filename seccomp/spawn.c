@@ -117,14 +117,17 @@ static bool child_dies_with_parent(int channel)
  */
 static bool child_descriptors(const struct sandbox_spawn *spec, int *channel, int *exe)
 {
-	int copy[SANDBOX_MAX_DESCRIPTORS], top = STDERR_FILENO + 1;
+	int copy[SANDBOX_MAX_DESCRIPTORS], top = STDERR_FILENO + 1, moved;
 
 	for (unsigned i = 0; i < spec->count; i++)
 		if (spec->descriptors[i].to >= top)
 			top = spec->descriptors[i].to + 1;
-	*channel = fcntl(*channel, F_DUPFD_CLOEXEC, top);
+	moved = fcntl(*channel, F_DUPFD_CLOEXEC, top);
+	if (moved < 0) /* and the old one is still there to say so */
+		return false;
+	*channel = moved;
 	*exe = fcntl(*exe, F_DUPFD_CLOEXEC, top);
-	if (*channel < 0 || *exe < 0)
+	if (*exe < 0)
 		return false;
 	for (unsigned i = 0; i < spec->count; i++) {
 		copy[i] = fcntl(spec->descriptors[i].from, F_DUPFD_CLOEXEC, top);

@@ -21,6 +21,7 @@
 
 #include "emulator/futex.h"
 #include "seccomp/spawn.h"
+#include "vmm/probes.h"
 #include "vmm/spawner.h"
 
 #define START_TIMEOUT_NS 10000000000ull
@@ -139,7 +140,7 @@ static int request_emulator(struct vm *vm, struct emulator_process *e)
 	*e = (struct emulator_process){.incarnation = incarnation,
 				       .pidfd = -1,
 				       .asked_ns = monotonic_ns(),
-				       .moves_before = atomic_load(&vm->counted.repins)};
+				       .moves_before = atomic_load(&vm->moves)};
 	return spawner_request(vm->spawner.socket, SPAWNER_START, incarnation, 0, 0);
 }
 
@@ -374,7 +375,7 @@ static void wake_sleepers(struct vm *vm)
  * move. */
 static void move_workers(struct vm *vm)
 {
-	if (vm->active.moves_before == atomic_load(&vm->counted.repins))
+	if (vm->active.moves_before == atomic_load(&vm->moves))
 		return;
 	for (uint32_t i = 0; i < vm->machine.vcpus; i++)
 		emulator_move_worker(vm, i);
@@ -397,6 +398,7 @@ static void take_over(struct vm *vm)
 	move_workers(vm);
 	activate(vm, &vm->active);
 	wake_sleepers(vm);
+	PROBE3(restart, before, vm->active.incarnation, monotonic_ns() - died_ns);
 	atomic_fetch_add(&vm->counted.restarts, 1);
 	log_warn("dvmm-emulator %u has taken over from %u, %llu us after its end", vm->active.incarnation,
 		 before, (unsigned long long)(monotonic_ns() - died_ns) / 1000);

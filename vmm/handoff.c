@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "emulator/futex.h"
+#include "vmm/probes.h"
 
 /* In-process: what instructions are executed on. No thread that runs guests may allocate. */
 static struct x86_cpu local_cpu[MACHINE_MAX_VCPUS];
@@ -52,6 +53,7 @@ void handoff_send(struct handoff *h)
 {
 	const uint32_t before = h->seq++;
 
+	PROBE4(handoff, h->slot, h->request->kind, h->request->addr, h->request->size * h->request->count);
 	if (h->core) {
 		h->request->seq = h->seq;
 		core_request(h->core,
@@ -111,8 +113,10 @@ static int take_reply(struct handoff *h, struct reply *reply)
 	 * this. */
 	__asm__ volatile("" : : "r"(reply) : "memory");
 	wrong = handoff_check(h->request, reply, h->vm->machine.devices);
-	if (!wrong)
+	if (!wrong) {
+		PROBE4(completion, h->slot, h->request->kind, h->request->addr, reply->device);
 		return 0;
+	}
 	vm_stop(h->vm, EXIT_EMULATOR_LOST, "dvmm-emulator answered nonsense on slot %u: %s", h->slot, wrong);
 	return -EPROTO;
 }

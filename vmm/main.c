@@ -81,38 +81,56 @@ static int open_files(struct vm *v, struct boot_files *files, struct failure *f)
 	return boot_examine(files, error) ? fail_with(f, EXIT_USAGE, "%s", error) : 0;
 }
 
+static bool placed(const struct vm *v, int cpu)
+{
+	for (uint32_t i = 0; i < v->machine.vcpus; i++)
+		if (v->vcpu[i].home == cpu || v->machine.worker_cpu[i] == cpu)
+			return true;
+	return false;
+}
+
+/* An operator who names CPUs means these and no others, also when vCPUs are moved. */
+static void keep_placed(struct vm *v)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < v->allowed.count; i++)
+		if (placed(v, v->allowed.cpu[i].cpu))
+			v->allowed.cpu[kept++] = v->allowed.cpu[i];
+	v->allowed.count = kept;
+}
+
 /* Which CPU each vCPU and worker gets, and how they hand over; into the machine and the vCPUs. */
 static int choose_placement(struct vm *v, struct failure *f)
 {
-	struct topology topology;
+	struct topology *topology = &v->allowed;
 	struct placement_request want = {
-		.topology = &topology,
+		.topology = topology,
 		.vcpus = v->machine.vcpus,
 		.wish = (enum placement_wish)v->options->handoff,
 		.offset = placement_offset(getpid()),
 	};
 	struct placement p;
-	int err = topology_read(&topology, TOPOLOGY_SYSFS);
+	int err = topology_read(topology, TOPOLOGY_SYSFS);
 
 	if (err)
 		return fail_with(f, EXIT_HOST, "cannot tell which CPUs are allowed: %s", strerror(-err));
-	if (placement_pin_parse(v->options->pin, &topology, want.vcpus, &want.pin, f->text,
-				sizeof(f->text))) {
+	if (placement_pin_parse(v->options->pin, topology, want.vcpus, &want.pin, f->text, sizeof(f->text))) {
 		f->status = EXIT_USAGE;
 		return -1;
 	}
 	if (placement_choose(&want, &p))
 		return fail_with(f, EXIT_USAGE, "--pin %.80s: no placement is possible", v->options->pin);
-	topology_free(&topology);
 	if (p.warning)
 		log_warn("%s", p.warning);
-	v->pin_map = want.pin.policy == PLACEMENT_PIN_MAP;
 	v->machine.handoff = p.handoff == PLACEMENT_SPIN ? HANDOFF_SPIN : HANDOFF_SAME_CPU;
 	v->machine.spin_ns = SPIN_NS;
 	for (uint32_t i = 0; i < v->machine.vcpus; i++)
-		v->vcpu[i].cpu = p.vcpu_cpu[i];
+		v->vcpu[i].cpu = v->vcpu[i].home = p.vcpu_cpu[i];
 	for (uint32_t i = 0; i <= v->machine.vcpus; i++)
 		v->machine.worker_cpu[i] = p.worker_cpu[i];
+	if (want.pin.policy == PLACEMENT_PIN_MAP)
+		keep_placed(v);
 	return 0;
 }
 

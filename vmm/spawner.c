@@ -108,7 +108,7 @@ static void move(const struct spawner *s, const struct spawner_request *r)
 		n = read(fd, name, sizeof(name) - 1);
 		close(fd);
 		if (n > 1 && (size_t)n - 1 == strlen(wanted) && !memcmp(name, wanted, (size_t)n - 1))
-			sched_pin_thread(tid, r->cpu);
+			r->cpu < 0 ? sched_unbind_thread(tid, &s->vm->allowed) : sched_pin_thread(tid, r->cpu);
 	}
 	if (tasks)
 		closedir(tasks);

@@ -27,7 +27,7 @@ struct spawner_request {
 	uint32_t order; /* enum spawner_order */
 	uint32_t incarnation;
 	uint32_t slot; /* MOVE: whose worker */
-	int32_t cpu;   /* and where to */
+	int32_t cpu;   /* and where to; -1: any allowed CPU */
 };
 
 enum spawner_event { SPAWNER_STARTED = 1, SPAWNER_FAILED, SPAWNER_ENDED };

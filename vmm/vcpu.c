@@ -19,6 +19,7 @@
 #include "sched/topology.h"
 #include "vmm/boot.h"
 #include "vmm/console.h"
+#include "vmm/probes.h"
 #include "vmm/stats.h"
 #include "vmm/vcpu.h"
 
@@ -123,13 +124,18 @@ static bool obey_reply(struct vcpu *vcpu, const struct reply *reply)
 	return false;
 }
 
-/* Before it enters the guest again, so that nobody can stack stuck vCPUs on one CPU. */
+/* Before it enters the guest again, so that nobody can stack stuck vCPUs on one CPU: where the watchdog says, and from
+ * there, for a time, wherever the scheduler wants it (sched/watchdog_policy.h). */
 void vcpu_obey_watchdog(struct vcpu *vcpu)
 {
 	int cpu = atomic_exchange(&vcpu->vm->watch[vcpu->index].repin_to, -1);
 
-	if (cpu >= 0 && sched_pin_thread(0, cpu) == 0)
+	if (cpu >= 0 && sched_pin_thread(0, cpu) == 0) {
+		PROBE3(repin, vcpu->index, vcpu->cpu, cpu);
 		vcpu->cpu = cpu;
+	}
+	if (vcpu->home >= 0)
+		sched_unbind_thread(0, &vcpu->vm->allowed);
 }
 
 /* The result of an operation that was completed by force, for what remains of the access: reads are all ones,
@@ -268,6 +274,7 @@ static void run_guest(struct vcpu *vcpu)
 				strerror(errno));
 			return;
 		}
+		PROBE2(exit, vcpu->index, vcpu->run->exit_reason);
 		if (vcpu->vm->stats)
 			stats_exit(vcpu->vm->stats, vcpu->index, vcpu->run->exit_reason);
 		if (!handle_exit(vcpu, &handoff))
@@ -288,6 +295,7 @@ static void *vcpu_main(void *arg)
 	struct vcpu *vcpu = arg;
 	int err = sched_pin_thread(0, vcpu->cpu);
 
+	atomic_store(&vcpu->tid, gettid());
 	stats_vcpu_start(vcpu->vm->stats, vcpu->index, vcpu->cpu);
 	if (!err)
 		err = filter_load(&vcpu->filter);

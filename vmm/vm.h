@@ -15,6 +15,7 @@
 #include "emulator/core.h"
 #include "emulator/io.h"
 #include "emulator/mailbox.h"
+#include "sched/topology.h"
 #include "sched/watchdog_policy.h"
 #include "seccomp/filters.h"
 #include "seccomp/spawn.h"
@@ -30,7 +31,7 @@ struct emulator_process {
 	uint64_t asked_ns;    /* when the spawner was asked for it */
 	bool dead;            /* active one: its end has been seen, its successor does not serve yet */
 	uint64_t died_ns;
-	uint64_t moves_before; /* moves made before it was asked for: its workers know of them */
+	uint64_t moves_before; /* vm.moves when it was asked for: its workers know of these */
 	uint32_t killed_for;   /* 1 + the slot because of which the watchdog has killed it; 0: it has not */
 };
 
@@ -42,6 +43,8 @@ struct watch {
 		forced_seq; /* the watchdog has completed this request by force; the owner forgets old ones */
 	_Atomic int repin_to; /* with it: CPU to go to before the guest is entered, -1: stay (watchdog) */
 	uint64_t forced_ns;   /* when (with emulator_lock) */
+	uint64_t unbound_until_ns; /* vCPU and worker may run anywhere until then, 0: are bound (with
+				      emulator_lock) */
 	_Atomic uint32_t
 		deaths; /* emulators that died while request deaths_seq was under way (with emulator_lock) */
 	_Atomic uint32_t deaths_seq;
@@ -58,12 +61,15 @@ struct vcpu {
 	struct vm *vm;
 	uint32_t index;
 	int fd;
-	_Atomic int cpu; /* host CPU it is bound to, or -1; its own thread moves it */
+	_Atomic int cpu; /* host CPU it is bound to or was last, -1: never; its own thread moves it, the
+			    watchdog sends it home */
+	int home;        /* where it starts */
+	_Atomic pid_t tid;
 	struct kvm_run *run;
 	pthread_t thread;
 	uint32_t unknown_insns; /* reported so far */
-	atomic_bool running;  /* the thread has not ended yet */
-	struct filter filter; /* of its system calls */
+	atomic_bool running;    /* the thread has not ended yet */
+	struct filter filter;   /* of its system calls */
 };
 
 /* Why the machine stops. The first one who asks decides. */
@@ -92,12 +98,13 @@ struct vm {
 	uint32_t
 		failed_standbys; /* one after another; the next is asked for at standby_at_ns (main thread) */
 	uint64_t standby_at_ns;
-	pthread_mutex_t emulator_lock; /* active and the machine's worker_cpu (the main thread and the watchdog
-					  change them), and the watchdog's own state */
+	pthread_mutex_t emulator_lock; /* active and the machine's worker_cpu (the main thread and the
+					  watchdog change them), and the watchdog's own state */
 	struct emulator_process active, standby;
 	struct restart_budget restarts; /* main thread */
 	struct watchdog_config policy;
-	bool pin_map; /* the operator has named CPUs: vCPUs are moved among those only */
+	struct topology allowed; /* CPUs that vCPUs and workers may be moved to */
+	_Atomic uint64_t moves;  /* changes to the machine's worker_cpu */
 	struct watch watch[MAILBOX_SLOTS];
 	uint64_t io_asked_ns; /* when the I/O thread was last asked whether it lives (with emulator_lock) */
 	struct {

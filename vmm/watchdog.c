@@ -28,6 +28,7 @@
 #include "emulator/futex.h"
 #include "sched/topology.h"
 #include "vmm/log.h"
+#include "vmm/probes.h"
 #include "vmm/vm.h"
 
 /* Of more allowed CPUs than this, the first ones are targets of moves. */
@@ -38,11 +39,10 @@
 
 struct watchdog {
 	struct vm *vm;
-	struct topology topology; /* allowed CPUs */
 	struct repin_cpu cpu[MACHINE_MAX_CPUS_WATCHED];
 	struct repin_bucket bucket;
 	struct filter filter;
-	uint32_t first; /* slot to begin with */
+	uint32_t first;  /* slot to begin with */
 	uint64_t random; /* state of the choices, seeded at random */
 };
 
@@ -70,16 +70,19 @@ static uint64_t random_number(struct watchdog *d)
 static int choose_cpu(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 {
 	struct vm *vm = d->vm;
-	size_t count = d->topology.count;
+	size_t count =
+		vm->allowed.count < MACHINE_MAX_CPUS_WATCHED ? vm->allowed.count : MACHINE_MAX_CPUS_WATCHED;
 	struct repin_request want = {.allowed = d->cpu, .count = count};
 	int to;
 
 	if (slot >= vm->machine.vcpus || atomic_load(&vm->vcpu[slot].cpu) < 0 || count < 2)
 		return -1;
 	for (size_t i = 0; i < count; i++) {
-		d->cpu[i] = (struct repin_cpu){.cpu = d->topology.cpu[i].cpu};
+		d->cpu[i] = (struct repin_cpu){.cpu = vm->allowed.cpu[i].cpu};
 		for (uint32_t v = 0; v < vm->machine.vcpus; v++) {
-			bool here = atomic_load(&vm->vcpu[v].cpu) == d->cpu[i].cpu;
+			/* Several are forced at once, and each is on its way before it has moved. */
+			int moving = atomic_load(&vm->watch[v].repin_to);
+			bool here = (moving >= 0 ? moving : atomic_load(&vm->vcpu[v].cpu)) == d->cpu[i].cpu;
 			uint64_t began = atomic_load(&vm->watch[v].began_ns);
 
 			d->cpu[i].vcpus += here;
@@ -120,17 +123,35 @@ static bool cancel(struct watchdog *d, uint32_t slot, uint32_t seq)
 	return false;
 }
 
-/*
- * The worker is what takes the time, so it moves too, and that of a successor starts where this one is now: with
- * its vCPU, or, where each has a CPU of its own, to the CPU that the vCPU leaves. The page is ours to write.
- */
-static void move_worker(struct watchdog *d, uint32_t slot, int from, int to)
+/* The worker is what takes the time, so it is moved too, and that of a successor starts there: -1, wherever
+ * the scheduler wants it. The page is ours to write. */
+static void place_worker(struct watchdog *d, uint32_t slot, int cpu)
 {
 	struct vm *vm = d->vm;
 
-	__atomic_store_n(&((struct machine *)vm->requests.at)->worker_cpu[slot],
-			 vm->machine.handoff == HANDOFF_SAME_CPU ? to : from, __ATOMIC_RELAXED);
+	__atomic_store_n(&((struct machine *)vm->requests.at)->worker_cpu[slot], cpu, __ATOMIC_RELAXED);
+	atomic_fetch_add(&vm->moves, 1);
 	emulator_move_worker(vm, slot);
+}
+
+/* The worker now, the vCPU when it has taken its answer, may run on any allowed CPU. */
+static void set_free(struct watchdog *d, uint32_t slot, uint64_t until_ns)
+{
+	if (slot >= d->vm->machine.vcpus || d->vm->vcpu[slot].home < 0)
+		return;
+	d->vm->watch[slot].unbound_until_ns = until_ns;
+	place_worker(d, slot, -1);
+}
+
+/* It has behaved for long enough, and no operation is under way. */
+static void send_home(struct watchdog *d, uint32_t slot)
+{
+	struct vcpu *vcpu = &d->vm->vcpu[slot];
+
+	d->vm->watch[slot].unbound_until_ns = 0;
+	place_worker(d, slot, d->vm->machine.worker_cpu[slot]);
+	if (sched_pin_thread(atomic_load(&vcpu->tid), vcpu->home) == 0)
+		atomic_store(&vcpu->cpu, vcpu->home);
 }
 
 static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_ns)
@@ -155,8 +176,8 @@ static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_
 	__atomic_store_n(&request_of(d, slot)->cancelled, seq, __ATOMIC_SEQ_CST);
 	atomic_store(&w->forced_seq, seq);
 	wake_owner(d, slot);
-	if (to >= 0)
-		move_worker(d, slot, from, to);
+	set_free(d, slot, watchdog_unbound_until_ns(began_ns, now_ns));
+	PROBE4(force, slot, req->kind, req->addr, now_ns - began_ns);
 	atomic_fetch_add(&vm->counted.forced, 1);
 	atomic_fetch_add(&vm->counted.repins, to >= 0);
 	log_warn("vCPU %u: operation at %s 0x%llx completed by force after %llu ms, CPU %d -> %d", slot,
@@ -191,6 +212,8 @@ static uint64_t look_at(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 	if (!op.began_ns || !pending(d, slot, seq)) {
 		w->forced_ns = 0;
 		atomic_store(&w->deaths, 0);
+		if (w->unbound_until_ns && now_ns >= w->unbound_until_ns && !op.began_ns)
+			send_home(d, slot);
 		/* Whoever has stored the reply may have been stopped, or have chosen not, to wake the one who
 		 * sleeps for it. */
 		if (!op.began_ns || now_ns - op.began_ns < vm->policy.quantum_ns)
@@ -233,8 +256,8 @@ void watchdog_ask_io(struct vm *vm, uint64_t now_ns)
 }
 
 /*
- * A guest that waits for its disk makes no request that the others could be late with. So the I/O thread is asked
- * every N quanta, at most once a second, and has as long to answer. Returns when to look again.
+ * A guest that waits for its disk makes no request that the others could be late with. So the I/O thread is
+ * asked every N quanta, at most once a second, and has as long to answer. Returns when to look again.
  */
 static uint64_t look_at_io(struct watchdog *d, uint64_t now_ns)
 {
@@ -298,25 +321,6 @@ static void *watchdog_main(void *arg)
 		sleep_until(watchdog_look(d->vm));
 }
 
-static bool placed(const struct vm *vm, int cpu)
-{
-	for (uint32_t i = 0; i < vm->machine.vcpus; i++)
-		if (atomic_load(&vm->vcpu[i].cpu) == cpu || vm->machine.worker_cpu[i] == cpu)
-			return true;
-	return false;
-}
-
-/* An operator who names CPUs means these and no others. */
-static void keep_placed(struct watchdog *d)
-{
-	unsigned kept = 0;
-
-	for (unsigned i = 0; i < d->topology.count; i++)
-		if (placed(d->vm, d->topology.cpu[i].cpu))
-			d->topology.cpu[kept++] = d->topology.cpu[i];
-	d->topology.count = kept;
-}
-
 int watchdog_start(struct vm *vm, struct failure *f)
 {
 	const struct sched_param lowest = {.sched_priority = 1};
@@ -328,13 +332,7 @@ int watchdog_start(struct vm *vm, struct failure *f)
 	watchdog_ask_io(vm, monotonic_ns());
 	if (getrandom(&d->random, sizeof(d->random), GRND_NONBLOCK) < 0)
 		d->random = monotonic_ns();
-	err = topology_read(&d->topology, TOPOLOGY_SYSFS);
-	if (!err && vm->pin_map)
-		keep_placed(d);
-	if (!err && d->topology.count > MACHINE_MAX_CPUS_WATCHED)
-		d->topology.count = MACHINE_MAX_CPUS_WATCHED;
-	if (!err)
-		err = filter_build(&d->filter, FILTER_MAIN, &(struct filter_fds){0});
+	err = filter_build(&d->filter, FILTER_MAIN, &(struct filter_fds){0});
 	if (!err)
 		err = -pthread_create(&thread, NULL, watchdog_main, d);
 	if (err)

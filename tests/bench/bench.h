@@ -18,14 +18,19 @@
 struct bench {
 	const char *dvmm;     /* program under test */
 	const char *bare_kvm; /* tests/bench/bare_kvm */
+	const char *plain;    /* tests/bench/plain/dvmm */
 	const char *guests;   /* folder of the payloads */
 	unsigned rounds;      /* 0: each benchmark's own choice */
+	const char *plot;     /* file for what gnuplot draws, or NULL */
 	json_t *result;
 };
 
 int bench_startup(const struct bench *b);
 int bench_pingpong(const struct bench *b);
 int bench_latency(const struct bench *b);
+int bench_attack(const struct bench *b);
+int bench_price(const struct bench *b);
+int bench_restart(const struct bench *b);
 
 /* Samples of one quantity. Memory is the owner's: samples_free(). */
 struct samples {
@@ -66,6 +71,32 @@ int child_end(struct child *child, int limit_ms);
 
 /* Reads exactly len bytes, waiting at most limit_ms for each piece. */
 int child_read(const struct child *child, void *to, size_t len, int limit_ms);
+
+/*
+ * Moves us, and who we start, into one scheduling group, so that threads compete with each other as threads do:
+ * the session that each emulator makes would else be a group of its own where sched_autogroup_enabled is set.
+ * Its weight is the usual one: with a greater one, what else runs on this host would be kept from ending its RCU
+ * read sections, and no emulator could start meanwhile. Says so if it cannot.
+ */
+void scheduling_group_enter(void);
+
+/* --- latency.c ------------------------------------------------------------------------------ */
+
+enum latency_mode { LATENCY_IN_PROCESS, LATENCY_SAME_CPU, LATENCY_SPIN, LATENCY_MODES };
+enum latency_kind {
+	LATENCY_NOTHING,
+	LATENCY_PIO_READ,
+	LATENCY_PIO_WRITE,
+	LATENCY_MMIO_READ,
+	LATENCY_MMIO_WRITE,
+	LATENCY_KINDS
+};
+extern const char *const latency_mode_title[LATENCY_MODES];
+extern const char *const latency_kind_name[LATENCY_KINDS], *const latency_kind_title[LATENCY_KINDS];
+
+/* Runs the latency guest once and adds its samples (ns). *drift is set if the guest's clock was wrong. */
+int latency_run(const struct bench *b, const char *dvmm, enum latency_mode mode,
+		struct samples samples[LATENCY_KINDS], double *drift);
 
 /* --- pingpong.c ----------------------------------------------------------------------------- */
 

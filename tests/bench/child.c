@@ -9,6 +9,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -76,4 +77,30 @@ int child_read(const struct child *child, void *to, size_t len, int limit_ms)
 		len -= (size_t)n;
 	}
 	return 0;
+}
+
+static bool write_text(const char *directory, const char *name, const char *text)
+{
+	char path[128];
+	bool done;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+void scheduling_group_enter(void)
+{
+	static const char *const groups[] = {"/sys/fs/cgroup/cpu/dvmm-bench", "/sys/fs/cgroup/dvmm-bench"};
+
+	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+		mkdir(groups[i], 0755);
+		if (write_text(groups[i], "cgroup.procs", "0"))
+			return;
+	}
+	printf("Cannot make a scheduling group: a process in a session of its own counts as much as all others.\n");
 }

@@ -21,22 +21,20 @@
 #define MAX_SAMPLES    100000u
 #define START_UP_NS    50e6 /* more than dvmm needs before the guest runs */
 
-enum { IN_PROCESS, SAME_CPU, SPIN, MODES };
-enum { NOTHING, PIO_READ, PIO_WRITE, MMIO_READ, MMIO_WRITE, KINDS };
-
-static const char *const mode_name[MODES] = {"in_process", "same_cpu", "spin"};
-static const char *const mode_title[MODES] = {"in-process", "same-cpu", "spin"};
-static const char *const kind_name[KINDS] = {"nothing", "pio_read", "pio_write", "mmio_read", "mmio_write"};
-static const char *const kind_title[KINDS] = {"nothing (RDTSC)", "PIO read", "PIO write", "MMIO read",
-					      "MMIO write"};
+static const char *const mode_name[LATENCY_MODES] = {"in_process", "same_cpu", "spin"};
+const char *const latency_mode_title[LATENCY_MODES] = {"in-process", "same-cpu", "spin"};
+const char *const latency_kind_name[LATENCY_KINDS] = {"nothing", "pio_read", "pio_write", "mmio_read",
+						      "mmio_write"};
+const char *const latency_kind_title[LATENCY_KINDS] = {"nothing (RDTSC)", "PIO read", "PIO write",
+						       "MMIO read", "MMIO write"};
 
 struct latency {
-	struct samples samples[MODES][KINDS]; /* ns */
+	struct samples samples[LATENCY_MODES][LATENCY_KINDS]; /* ns */
 	struct samples pingpong[PINGPONG_KINDS];
 	double drift; /* guest time / host time in the last run in which they disagreed; 0: none */
 };
 
-/* The guest's line "latency KINDS SAMPLES\n". */
+/* The guest's line "latency LATENCY_KINDS SAMPLES\n". */
 static int read_header(const struct child *child, unsigned *count)
 {
 	char line[64] = "";
@@ -48,19 +46,21 @@ static int read_header(const struct child *child, unsigned *count)
 		if (line[n] == '\n')
 			break;
 	}
-	if (sscanf(line, "latency %u %u", &kinds, count) != 2 || kinds != KINDS || *count > MAX_SAMPLES)
+	if (sscanf(line, "latency %u %u", &kinds, count) != 2 || kinds != LATENCY_KINDS ||
+	    *count > MAX_SAMPLES)
 		return -1;
 	return 0;
 }
 
 /* The host's interval, from the start of dvmm to the last sample, contains the guest's and not much else. */
-static void note_drift(struct latency *l, double guest_ns, double host_ns)
+static void note_drift(double *drift, double guest_ns, double host_ns)
 {
 	if (guest_ns > host_ns * 1.02 || guest_ns < host_ns * 0.8 - START_UP_NS)
-		l->drift = guest_ns / host_ns;
+		*drift = guest_ns / host_ns;
 }
 
-static int read_samples(const struct child *child, struct latency *l, int mode, uint64_t start_ns)
+static int read_samples(const struct child *child, struct samples samples[LATENCY_KINDS], double *drift,
+			uint64_t start_ns)
 {
 	uint64_t guest_cycles;
 	unsigned count;
@@ -69,26 +69,27 @@ static int read_samples(const struct child *child, struct latency *l, int mode, 
 
 	if (read_header(child, &count))
 		return -1;
-	for (int kind = 0; kind < KINDS; kind++) {
+	for (int kind = 0; kind < LATENCY_KINDS; kind++) {
 		static uint32_t buffer[MAX_SAMPLES];
 
 		if (child_read(child, buffer, count * sizeof(cycles), LIMIT_MS))
 			return -1;
 		for (unsigned i = 0; i < count; i++)
-			if (samples_add(&l->samples[mode][kind], (uint64_t)((double)buffer[i] * 1000 / mhz)))
+			if (samples_add(&samples[kind], (uint64_t)((double)buffer[i] * 1000 / mhz)))
 				return -1;
 	}
 	if (child_read(child, &guest_cycles, sizeof(guest_cycles), LIMIT_MS))
 		return -1;
-	note_drift(l, (double)guest_cycles * 1000 / mhz, (double)(now_ns() - start_ns));
+	note_drift(drift, (double)guest_cycles * 1000 / mhz, (double)(now_ns() - start_ns));
 	return 0;
 }
 
-static int run_guest(const struct bench *b, struct latency *l, int mode)
+int latency_run(const struct bench *b, const char *dvmm, enum latency_mode mode,
+		struct samples samples[LATENCY_KINDS], double *drift)
 {
 	char kernel[4096], pin[32];
 	const char *const argv[] = {
-		b->dvmm,
+		dvmm,
 		"--kernel",
 		kernel,
 		"--mem",
@@ -98,9 +99,9 @@ static int run_guest(const struct bench *b, struct latency *l, int mode)
 		"--pin",
 		pin,
 		"--emulation",
-		mode == IN_PROCESS ? "in-process" : "sandboxed",
+		mode == LATENCY_IN_PROCESS ? "in-process" : "sandboxed",
 		"--handoff",
-		mode == SPIN ? "spin" : "same-cpu",
+		mode == LATENCY_SPIN ? "spin" : "same-cpu",
 		NULL,
 	};
 	uint64_t start_ns = now_ns();
@@ -111,10 +112,10 @@ static int run_guest(const struct bench *b, struct latency *l, int mode)
 	snprintf(pin, sizeof(pin), "0:%d", allowed_cpu(0));
 	if (child_start(&child, argv, true))
 		return -1;
-	rc = read_samples(&child, l, mode, start_ns);
+	rc = read_samples(&child, samples, drift, start_ns);
 	status = child_end(&child, LIMIT_MS);
 	if (rc || status)
-		fprintf(stderr, "bench: %s, %s: %s (exit status %d)\n", b->dvmm, mode_title[mode],
+		fprintf(stderr, "bench: %s, %s: %s (exit status %d)\n", dvmm, latency_mode_title[mode],
 			rc ? "the guest's samples did not arrive" : "failed", status);
 	return rc || status ? -1 : 0;
 }
@@ -125,8 +126,9 @@ static int measure(const struct bench *b, struct latency *l)
 	bool two_cpus = allowed_cpu(1) >= 0;
 
 	for (unsigned round = 0; round < rounds; round++) {
-		for (int mode = 0; mode < MODES; mode++)
-			if ((mode != SPIN || two_cpus) && run_guest(b, l, mode))
+		for (int mode = 0; mode < LATENCY_MODES; mode++)
+			if ((mode != LATENCY_SPIN || two_cpus) &&
+			    latency_run(b, b->dvmm, (enum latency_mode)mode, l->samples[mode], &l->drift))
 				return -1;
 		for (int i = 0; i < PINGPONG_KINDS; i++)
 			if (pingpong_measure((enum pingpong_kind)i, PINGPONGS, &l->pingpong[i]))
@@ -146,12 +148,12 @@ static void print_table(struct latency *l)
 	       "spin\n"
 	       "ns, %6zu samples each              p50     p99      p50     p99     added      p50     p99   "
 	       "  added\n",
-	       l->samples[IN_PROCESS][0].count);
-	for (int kind = 0; kind < KINDS; kind++) {
-		int64_t base = (int64_t)p50(&l->samples[IN_PROCESS][kind]);
+	       l->samples[LATENCY_IN_PROCESS][0].count);
+	for (int kind = 0; kind < LATENCY_KINDS; kind++) {
+		int64_t base = (int64_t)p50(&l->samples[LATENCY_IN_PROCESS][kind]);
 
-		printf("  %-30s", kind_title[kind]);
-		for (int mode = 0; mode < MODES; mode++) {
+		printf("  %-30s", latency_kind_title[kind]);
+		for (int mode = 0; mode < LATENCY_MODES; mode++) {
 			struct samples *s = &l->samples[mode][kind];
 
 			if (!s->count)
@@ -172,18 +174,19 @@ static void report_added(struct latency *l, json_t *object)
 	static const struct {
 		int mode;
 		enum pingpong_kind floor;
-	} pair[] = {{SAME_CPU, PINGPONG_FUTEX_ONE_CPU}, {SPIN, PINGPONG_SPIN}};
+	} pair[] = {{LATENCY_SAME_CPU, PINGPONG_FUTEX_ONE_CPU}, {LATENCY_SPIN, PINGPONG_SPIN}};
 
 	for (int i = 0; i < 2; i++) {
-		struct samples *s = &l->samples[pair[i].mode][PIO_READ];
+		struct samples *s = &l->samples[pair[i].mode][LATENCY_PIO_READ];
 		double floor = (double)p50(&l->pingpong[pair[i].floor]);
-		double added = (double)p50(s) - (double)p50(&l->samples[IN_PROCESS][PIO_READ]);
+		double added =
+			(double)p50(s) - (double)p50(&l->samples[LATENCY_IN_PROCESS][LATENCY_PIO_READ]);
 		char key[64];
 
 		if (!s->count || floor == 0)
 			continue;
 		printf("PIO read, %s: adds %.0f ns, %.2f times the bare round trip (%s)\n",
-		       mode_title[pair[i].mode], added, added / floor, pingpong_title[pair[i].floor]);
+		       latency_mode_title[pair[i].mode], added, added / floor, pingpong_title[pair[i].floor]);
 		snprintf(key, sizeof(key), "pio_read_added_by_%s", mode_name[pair[i].mode]);
 		json_object_set_new(object, key,
 				    json_pack("{sf sf}", "ns", added, "bare_round_trips", added / floor));
@@ -207,11 +210,11 @@ static void report(const struct bench *b, struct latency *l)
 	json_t *object = json_object();
 
 	print_table(l);
-	for (int mode = 0; mode < MODES; mode++) {
+	for (int mode = 0; mode < LATENCY_MODES; mode++) {
 		json_t *row = json_object();
 
-		for (int kind = 0; kind < KINDS; kind++)
-			json_object_set_new(row, kind_name[kind],
+		for (int kind = 0; kind < LATENCY_KINDS; kind++)
+			json_object_set_new(row, latency_kind_name[kind],
 					    samples_json(&l->samples[mode][kind], "ns"));
 		json_object_set_new(object, mode_name[mode], row);
 	}
@@ -228,8 +231,8 @@ int bench_latency(const struct bench *b)
 
 	if (!rc)
 		report(b, &l);
-	for (int mode = 0; mode < MODES; mode++)
-		for (int kind = 0; kind < KINDS; kind++)
+	for (int mode = 0; mode < LATENCY_MODES; mode++)
+		for (int kind = 0; kind < LATENCY_KINDS; kind++)
 			samples_free(&l.samples[mode][kind]);
 	for (int i = 0; i < PINGPONG_KINDS; i++)
 		samples_free(&l.pingpong[i]);

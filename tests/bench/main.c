@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* bench [--json FILE] [--rounds N] [--dvmm PATH] [startup] [pingpong] [latency]: all of them if none is
- * named. */
+/* bench [--json FILE] [--rounds N] [--dvmm PATH] [--plot FILE] [NAME]...: those named, or all that take
+ * seconds. */
 #include "tests/bench/bench.h"
 
 #include <getopt.h>
@@ -14,10 +14,11 @@
 static const struct {
 	const char *name;
 	int (*run)(const struct bench *b);
+	bool only_if_named; /* it takes minutes */
 } benchmarks[] = {
-	{"startup", bench_startup},
-	{"pingpong", bench_pingpong},
-	{"latency", bench_latency},
+	{"startup", bench_startup, false}, {"pingpong", bench_pingpong, false},
+	{"latency", bench_latency, false}, {"price", bench_price, true},
+	{"restart", bench_restart, true},  {"attack", bench_attack, true},
 };
 #define BENCHMARKS (sizeof(benchmarks) / sizeof(benchmarks[0]))
 
@@ -117,9 +118,8 @@ int allowed_cpu(unsigned nth)
 
 static int usage(void)
 {
-	fprintf(stderr,
-		"Usage: bench [--json FILE] [--rounds N] [--dvmm PATH] [startup] [pingpong] [latency]\n"
-		"Run from the build directory; --dvmm defaults to ./dvmm.\n");
+	fprintf(stderr, "Usage: bench [--json FILE] [--rounds N] [--dvmm PATH] [--plot FILE] [NAME]...\n"
+			"Run from the build directory; --dvmm defaults to ./dvmm.\n");
 	return 1;
 }
 
@@ -128,7 +128,7 @@ static int run_named(const struct bench *b, char **names)
 	int failed = 0;
 
 	for (size_t i = 0; i < BENCHMARKS; i++) {
-		bool wanted = !*names;
+		bool wanted = !*names && !benchmarks[i].only_if_named;
 
 		for (char **name = names; *name; name++)
 			wanted |= !strcmp(*name, benchmarks[i].name);
@@ -154,9 +154,15 @@ int main(int argc, char **argv)
 		{"json", required_argument, NULL, 'j'},
 		{"rounds", required_argument, NULL, 'r'},
 		{"dvmm", required_argument, NULL, 'd'},
+		{"plot", required_argument, NULL, 'p'},
 		{0},
 	};
-	struct bench b = {.dvmm = "./dvmm", .bare_kvm = "tests/bench/bare_kvm", .guests = "tests/guests"};
+	struct bench b = {
+		.dvmm = "./dvmm",
+		.bare_kvm = "tests/bench/bare_kvm",
+		.plain = "tests/bench/plain/dvmm",
+		.guests = "tests/guests",
+	};
 	const char *json = NULL;
 	int opt, failed;
 
@@ -167,6 +173,8 @@ int main(int argc, char **argv)
 			b.rounds = (unsigned)strtoul(optarg, NULL, 10);
 		else if (opt == 'd')
 			b.dvmm = optarg;
+		else if (opt == 'p')
+			b.plot = optarg;
 		else
 			return usage();
 	}

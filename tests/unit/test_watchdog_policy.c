@@ -660,6 +660,24 @@ START_TEST(no_gathering_beyond_the_bound)
 }
 END_TEST
 
+START_TEST(unbound_for_ten_times_as_long)
+{
+	const uint64_t n = WATCHDOG_UNBOUND_TIMES;
+
+	ck_assert_uint_eq(watchdog_unbound_until_ns(SECOND, SECOND + 7), SECOND + 7 + n * 7);
+	ck_assert_uint_eq(watchdog_unbound_until_ns(SECOND, SECOND), SECOND);
+	ck_assert_uint_eq(watchdog_unbound_until_ns(SECOND + 1, SECOND), SECOND); /* the clock went back */
+	ck_assert_uint_eq(watchdog_unbound_until_ns(0, NEVER / (n + 1)), NEVER / (n + 1) * (n + 1));
+	ck_assert_uint_eq(watchdog_unbound_until_ns(0, NEVER / (n + 1) + 1), NEVER);
+	ck_assert_uint_eq(watchdog_unbound_until_ns(0, NEVER), NEVER);
+	for (unsigned round = 0; round < 100000; round++) {
+		const uint64_t began = random_wild(), now = random_wild();
+
+		must(watchdog_unbound_until_ns(began, now) >= now, "ends before it begins");
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("watchdog_policy");
@@ -696,6 +714,7 @@ int main(void)
 	tcase_add_test(targets, target_among_equals_is_the_tie_alone);
 	tcase_add_test(targets, target_is_always_allowed_another_and_best);
 	tcase_add_test(targets, no_gathering_beyond_the_bound);
+	tcase_add_test(targets, unbound_for_ten_times_as_long);
 	suite_add_tcase(suite, targets);
 
 	runner = srunner_create(suite);
