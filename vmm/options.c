@@ -38,6 +38,7 @@ const char options_help[] = "Usage: dvmm --kernel FILE [OPTION]...\n"
 			    "  --max-restarts N       emulators replaced in a minute at most (default 10)\n"
 			    "  --emulator FILE        another dvmm-emulator than the installed one\n"
 			    "  --chaos                a device that misbehaves on command; for tests only\n"
+			    "  --dump-state FILE      write the devices' last state; for tests only\n"
 			    "\n"
 			    "Information:\n"
 			    "  --stats FILE           write statistics as JSON when the guest ends\n"
@@ -189,6 +190,12 @@ STRING_OPTION(initrd)
 STRING_OPTION(pin)
 STRING_OPTION(stats)
 STRING_OPTION(emulator)
+static int set_dump_state(struct options *o, char *s, struct failure *f)
+{
+	o->dump_state = s;
+	return *s ? 0 : fail_with(f, EXIT_USAGE, "--dump-state: its value is empty");
+}
+
 static int set_cmdline(struct options *o, char *s, struct failure *f)
 {
 	o->cmdline = s;
@@ -235,6 +242,7 @@ static const struct {
 	{"stats", required_argument, false, set_stats},
 	{"emulator", required_argument, false, set_emulator},
 	{"chaos", no_argument, false, set_chaos},
+	{"dump-state", required_argument, false, set_dump_state},
 	{"log-level", required_argument, false, set_log_level},
 	{"check-host", no_argument, false, set_check_host},
 	{"version", no_argument, false, set_version},

@@ -49,6 +49,7 @@ struct options {
 	uint32_t max_restarts; /* in any 60 s; 0: the first death of the emulator ends the machine */
 	const char *stats;    /* NULL: none */
 	const char *emulator; /* NULL: the one that was installed with us */
+	const char *dump_state; /* NULL: none */
 	bool chaos;           /* the guest gets a device that misbehaves */
 	enum log_level log_level;
 };
