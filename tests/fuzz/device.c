@@ -140,7 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		input_copy(&in, s->committed, s->ops->state_size);
 	if (how & 2)
 		input_copy(&in, s->bulk, s->ops->bulk_size < 512 ? s->ops->bulk_size : 512);
-	input_copy(&in, fuzz.low, (how >> 2) * 8u);
+	input_copy(&in, guest_memory_range(&fuzz.core.memory, 0, 512), (how >> 2) * 8u);
 	for (unsigned i = 0; i < STEPS && in.left; i++) {
 		step(&in, s);
 		fuzz.clock_ns += (uint64_t)how << (i % 32);

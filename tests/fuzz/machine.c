@@ -6,6 +6,7 @@
 
 #include "devices/uart16550.h"
 #include "devices/virtio_mmio.h"
+#include "emulator/bus.h"
 #include "vmm/handoff.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -28,6 +29,12 @@ struct fuzz_machine fuzz;
 
 /* The states and copies of the region after power-on; bulk areas are zero then. */
 static uint8_t *power_on;
+
+/* Which pages of guest memory may have been written, from 0 and then from 4 GiB on. */
+#define PAGE      4096u
+#define LOW_PAGES (FUZZ_LOW_BYTES / PAGE)
+#define PAGES     (LOW_PAGES + FUZZ_HIGH_BYTES / PAGE)
+static bool dirty[PAGES];
 
 static uint64_t now_ns(void)
 {
@@ -112,7 +119,9 @@ static void open_machine(void)
 	fuzz.region = aligned_alloc(4096, layout.size);
 	power_on = calloc(1, layout.size);
 	fuzz_require(fuzz.low && fuzz.high && fuzz.region && power_on);
+	memset(dirty, true, sizeof(dirty));
 	memset(fuzz.region, 0, layout.size);
+	memset(fuzz.bulk_changed, true, sizeof(fuzz.bulk_changed));
 	region_init(&fuzz.machine, &layout, power_on);
 	open_core();
 	poison_gaps();
@@ -138,11 +147,44 @@ static void clear_bulk(uint32_t i)
 	}
 }
 
+static void clear_memory(void)
+{
+	for (uint32_t i = 0; i < PAGES; i++) {
+		if (dirty[i])
+			memset(i < LOW_PAGES ? fuzz.low + i * PAGE : fuzz.high + (i - LOW_PAGES) * PAGE, 0, PAGE);
+		dirty[i] = false;
+	}
+}
+
+/* Whoever has the address of a range may write there. */
+static void mark_dirty(const void *host, uint64_t len)
+{
+	const uint8_t *at = host;
+	uint64_t first = at - fuzz.low;
+
+	if (!host || !len)
+		return;
+	if (first >= FUZZ_LOW_BYTES)
+		first = (uint64_t)(at - fuzz.high) + FUZZ_LOW_BYTES;
+	for (uint64_t i = first / PAGE; i <= (first + len - 1) / PAGE && i < PAGES; i++)
+		dirty[i] = true;
+}
+
+/* The first operation on a device leaves its journal in the second copy: a number from 1 on, or "nobody". */
+static bool untouched(uint32_t i)
+{
+	const struct journal *j = &region_copy_of(&fuzz.core.layout, fuzz.region, i, 1)->journal;
+
+	return !fuzz.bulk_changed[i] && !j->slot && !j->seq;
+}
+
 static void restore_region(void)
 {
 	for (uint32_t i = 0; i < FUZZ_DEVICES; i++) {
 		const struct region_device *d = &fuzz.core.layout.device[i];
 
+		if (untouched(i))
+			continue;
 		clear_bulk(i);
 		memcpy(fuzz.region + d->current, power_on + d->current, sizeof(uint32_t));
 		for (int c = 0; c < 2; c++) {
@@ -157,8 +199,7 @@ void machine_reset(void)
 	if (!fuzz.region)
 		open_machine();
 	restore_region();
-	memset(fuzz.low, 0, FUZZ_LOW_BYTES);
-	memset(fuzz.high, 0, FUZZ_HIGH_BYTES);
+	clear_memory();
 	memset(fuzz.to_start, 0, sizeof(fuzz.to_start));
 	memset(fuzz.slots, 0, sizeof(fuzz.slots));
 	memset(fuzz.bulk_changed, 0, sizeof(fuzz.bulk_changed));
@@ -244,7 +285,10 @@ bool machine_request(const struct request *req, uint32_t slot, enum fuzz_fate fa
 
 	r.seq = c.seq = ++fuzz.seq;
 	if (fate == FATE_ABANDONED) {
-		memset(fuzz.bulk_changed, 1, sizeof(fuzz.bulk_changed));
+		uint32_t device = bus_find(&fuzz.machine, r.space, r.addr);
+
+		if (device != REPLY_NO_DEVICE) /* what it was about to commit is in its bulk area */
+			fuzz.bulk_changed[device] = true;
 		copy_committed(before);
 	}
 	done = core_request(&fuzz.core, &client, &r);
@@ -379,18 +423,28 @@ void *__wrap_guest_memory_range(const struct guest_memory *mem, uint64_t gpa, ui
 bool __wrap_guest_memory_read(const struct guest_memory *mem, uint64_t gpa, void *to, uint64_t len);
 bool __wrap_guest_memory_write(const struct guest_memory *mem, uint64_t gpa, const void *from, uint64_t len);
 
+static bool write_memory(const struct guest_memory *mem, uint64_t gpa, const void *from, uint64_t len)
+{
+	mark_dirty(__real_guest_memory_range(mem, gpa, len), len);
+	return __real_guest_memory_write(mem, gpa, from, len);
+}
+
 static void look(const struct guest_memory *mem)
 {
 	looks++;
 	for (unsigned i = 0; i < race_count; i++)
 		if (races[i].after == looks)
-			__real_guest_memory_write(mem, races[i].gpa, &races[i].value, races[i].len);
+			write_memory(mem, races[i].gpa, &races[i].value, races[i].len);
 }
 
 void *__wrap_guest_memory_range(const struct guest_memory *mem, uint64_t gpa, uint64_t len)
 {
+	void *host;
+
 	look(mem);
-	return __real_guest_memory_range(mem, gpa, len);
+	host = __real_guest_memory_range(mem, gpa, len);
+	mark_dirty(host, len);
+	return host;
 }
 
 bool __wrap_guest_memory_read(const struct guest_memory *mem, uint64_t gpa, void *to, uint64_t len)
@@ -402,5 +456,5 @@ bool __wrap_guest_memory_read(const struct guest_memory *mem, uint64_t gpa, void
 bool __wrap_guest_memory_write(const struct guest_memory *mem, uint64_t gpa, const void *from, uint64_t len)
 {
 	look(mem);
-	return __real_guest_memory_write(mem, gpa, from, len);
+	return write_memory(mem, gpa, from, len);
 }

@@ -39,7 +39,7 @@ struct fuzz_machine {
 	uint64_t clock_ns;
 	uint64_t to_start[FUZZ_DEVICES]; /* I/O that the core has asked for and that has not ended yet */
 	uint64_t slots[FUZZ_DEVICES];    /* all that have been asked for since the reset */
-	bool bulk_changed[FUZZ_DEVICES]; /* ... in ways that the two above do not tell */
+	bool bulk_changed[FUZZ_DEVICES]; /* ... in ways that neither the above nor the journals tell */
 	uint32_t seq;
 };
 extern struct fuzz_machine fuzz;
