@@ -13,7 +13,7 @@
 
 void __tsan_init(void) {}
 void __tsan_func_entry(void *caller) {}
-void __tsan_func_exit(void) {}
+void __tsan_func_exit(void *caller) {}
 
 #define ACCESS(bytes)                                                                                        \
 	void __tsan_read##bytes(void *at)                                                                    \
@@ -36,33 +36,34 @@ ACCESS(4)
 ACCESS(8)
 ACCESS(16)
 
-void __tsan_read_range(void *at, unsigned long bytes)
+void __tsan_read_range(void *at, long bytes)
 {
-	shared_read(at, bytes);
+	shared_read(at, (size_t)bytes);
 }
-void __tsan_write_range(void *at, unsigned long bytes) {}
+void __tsan_write_range(void *at, long bytes) {}
 
 /* The strongest order serves for all. */
 #define ATOMIC(bits, type)                                                                                   \
-	type __tsan_atomic##bits##_load(const volatile type *at, int order)                                  \
+	type __tsan_atomic##bits##_load(const volatile void *at, int order)                                  \
 	{                                                                                                    \
-		shared_read((const void *)at, sizeof(*at));                                                  \
-		return __atomic_load_n(at, __ATOMIC_SEQ_CST);                                                \
+		shared_read((const void *)at, sizeof(type));                                                 \
+		return __atomic_load_n((const volatile type *)at, __ATOMIC_SEQ_CST);                         \
 	}                                                                                                    \
-	void __tsan_atomic##bits##_store(volatile type *at, type value, int order)                           \
+	void __tsan_atomic##bits##_store(volatile void *at, type value, int order)                           \
 	{                                                                                                    \
-		__atomic_store_n(at, value, __ATOMIC_SEQ_CST);                                               \
+		__atomic_store_n((volatile type *)at, value, __ATOMIC_SEQ_CST);                              \
 	}                                                                                                    \
-	type __tsan_atomic##bits##_exchange(volatile type *at, type value, int order)                        \
+	type __tsan_atomic##bits##_exchange(volatile void *at, type value, int order)                        \
 	{                                                                                                    \
-		shared_read((const void *)at, sizeof(*at));                                                  \
-		return __atomic_exchange_n(at, value, __ATOMIC_SEQ_CST);                                     \
+		shared_read((const void *)at, sizeof(type));                                                 \
+		return __atomic_exchange_n((volatile type *)at, value, __ATOMIC_SEQ_CST);                    \
 	}                                                                                                    \
-	int __tsan_atomic##bits##_compare_exchange_strong(volatile type *at, type *was, type value,          \
-							  int order, int failed)                             \
+	_Bool __tsan_atomic##bits##_compare_exchange_strong(volatile void *at, void *was, type value,        \
+							    int order, int failed)                           \
 	{                                                                                                    \
-		shared_read((const void *)at, sizeof(*at));                                                  \
-		return __atomic_compare_exchange_n(at, was, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);   \
+		shared_read((const void *)at, sizeof(type));                                                 \
+		return __atomic_compare_exchange_n((volatile type *)at, (type *)was, value, 0,               \
+						   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                      \
 	}
 ATOMIC(8, uint8_t)
 ATOMIC(32, uint32_t)
