@@ -40,7 +40,8 @@ static int write_device(struct vm *vm, int fd, uint32_t device)
 		 d->state_size, d->bulk_size);
 	err = write_all(fd, title, strlen(title));
 	if (!err)
-		err = write_all(fd, region_state_of(&vm->layout, vm->region.at, device, current), d->state_size);
+		err = write_all(fd, region_state_of(&vm->layout, vm->region.at, device, current),
+				d->state_size);
 	if (!err && d->bulk_size)
 		err = write_all(fd, region_bulk_of(&vm->layout, vm->region.at, device), d->bulk_size);
 	return err;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzz target: each device model alone, below core and bus. State and bulk are allocations of exactly the size
- * that the model declares, the state is that after power-on or any bytes from the input, and what a model without
- * DMA does must depend on nothing but its state: it is done twice.
+ * Fuzz target: each device model alone, below core and bus. State and bulk are allocations of exactly the
+ * size that the model declares, the state is that after power-on or any bytes from the input, and what a
+ * model without DMA does must depend on nothing but its state: it is done twice.
  *
  * The input's first byte chooses the device.
  */

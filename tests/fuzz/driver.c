@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A virtio driver that gets as far as a good one, so that what lies behind the negotiation is reached in one step
- * of a fuzzer, and that departs from the rules wherever the input says so.
+ * A virtio driver that gets as far as a good one, so that what lies behind the negotiation is reached in one
+ * step of a fuzzer, and that departs from the rules wherever the input says so.
  *
  * Each device has its rings, unless the input puts them elsewhere, in a window of 16 KiB of guest memory; its
  * requests' headers and buffers overlap them only by the input's will.
@@ -47,7 +47,8 @@ void driver_start(struct input *in, uint32_t device)
 	set(device, VIRTIO_MMIO_STATUS, 0);
 	set(device, VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
 	set(device, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
-	set(device, VIRTIO_MMIO_DRIVER_FEATURES, device == FUZZ_RNG ? features & ~(1u << VIRTIO_BLK_F_FLUSH) : features);
+	set(device, VIRTIO_MMIO_DRIVER_FEATURES,
+	    device == FUZZ_RNG ? features & ~(1u << VIRTIO_BLK_F_FLUSH) : features);
 	set(device, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
 	set(device, VIRTIO_MMIO_DRIVER_FEATURES, 1);
 	set(device, VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_FEATURES_OK);
@@ -100,8 +101,8 @@ static struct vring_desc input_descriptor(struct input *in, uint64_t data_gpa)
 }
 
 /*
- * A chain of a header, some pieces and a status byte, each of which the input may turn into something else; in
- * the queue's own table, or in one of its own, to which a single descriptor refers.
+ * A chain of a header, some pieces and a status byte, each of which the input may turn into something else;
+ * in the queue's own table, or in one of its own, to which a single descriptor refers.
  */
 void driver_chain(struct input *in, uint32_t device)
 {

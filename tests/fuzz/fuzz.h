@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What every fuzz target shares. A target is one file that defines LLVMFuzzerTestOneInput(); libFuzzer, AFL++ or
- * replay.c calls it.
+ * What every fuzz target shares. A target is one file that defines LLVMFuzzerTestOneInput(); libFuzzer, AFL++
+ * or replay.c calls it.
  *
  * A target reads its input through struct input, front to back, one decision after another. A byte that is
- * missing reads as 0, so every sequence of bytes is a valid input, and cutting one off at the end makes a shorter
- * valid one.
+ * missing reads as 0, so every sequence of bytes is a valid input, and cutting one off at the end makes a
+ * shorter valid one.
  *
  * Runs must depend on the input alone: no clock, no addresses, nothing kept from the run before.
  */

@@ -98,10 +98,11 @@ static void poison_gaps(void)
 
 static void open_core(void)
 {
-	const struct guest_memory memory = {.seg = {
-		{.gpa = 0, .size = FUZZ_LOW_BYTES, .host = fuzz.low},
-		{.gpa = MMIO_HOLE_END, .size = FUZZ_HIGH_BYTES, .host = fuzz.high},
-	}};
+	const struct guest_memory memory = {
+		.seg = {
+			{.gpa = 0, .size = FUZZ_LOW_BYTES, .host = fuzz.low},
+			{.gpa = MMIO_HOLE_END, .size = FUZZ_HIGH_BYTES, .host = fuzz.high},
+		}};
 
 	fuzz_require(core_init(&fuzz.core, &fuzz.machine, fuzz.region, &memory) == 0);
 	fuzz.core.now_ns = now_ns;
@@ -151,21 +152,21 @@ static void clear_memory(void)
 {
 	for (uint32_t i = 0; i < PAGES; i++) {
 		if (dirty[i])
-			memset(i < LOW_PAGES ? fuzz.low + i * PAGE : fuzz.high + (i - LOW_PAGES) * PAGE, 0, PAGE);
+			memset(i < LOW_PAGES ? fuzz.low + i * PAGE : fuzz.high + (i - LOW_PAGES) * PAGE, 0,
+			       PAGE);
 		dirty[i] = false;
 	}
 }
 
-/* Whoever has the address of a range may write there. */
+/* Whoever has the address of a range may write there. NULL: it is none. */
 static void mark_dirty(const void *host, uint64_t len)
 {
-	const uint8_t *at = host;
-	uint64_t first = at - fuzz.low;
+	uint64_t first = (uintptr_t)host - (uintptr_t)fuzz.low;
 
 	if (!host || !len)
 		return;
 	if (first >= FUZZ_LOW_BYTES)
-		first = (uint64_t)(at - fuzz.high) + FUZZ_LOW_BYTES;
+		first = (uintptr_t)host - (uintptr_t)fuzz.high + FUZZ_LOW_BYTES;
 	for (uint64_t i = first / PAGE; i <= (first + len - 1) / PAGE && i < PAGES; i++)
 		dirty[i] = true;
 }
@@ -294,7 +295,8 @@ bool machine_request(const struct request *req, uint32_t slot, enum fuzz_fate fa
 	done = core_request(&fuzz.core, &client, &r);
 	if (!done) {
 		copy_committed(after);
-		fuzz_require(fate == FATE_ABANDONED && !c.published && memcmp(before, after, sizeof(after)) == 0);
+		fuzz_require(fate == FATE_ABANDONED && !c.published &&
+			     memcmp(before, after, sizeof(after)) == 0);
 		return false;
 	}
 	if (fate == FATE_KILLED && !c.published)
@@ -353,9 +355,9 @@ void machine_io(uint32_t device, unsigned slot, uint32_t outcome, bool trusted)
 	bool asked = slot < DEVICE_IO_SLOTS && fuzz.to_start[device] >> slot & 1;
 	int32_t result = -EIO;
 
-	if (ops->io_describe && ops->io_describe(region_state_of(l, fuzz.region, device,
-								 region_current(l, fuzz.region, device)),
-						 region_bulk_of(l, fuzz.region, device), slot, &req)) {
+	if (ops->io_describe &&
+	    ops->io_describe(region_state_of(l, fuzz.region, device, region_current(l, fuzz.region, device)),
+			     region_bulk_of(l, fuzz.region, device), slot, &req)) {
 		fuzz_require(req.count <= IO_SEGMENTS);
 		result = move_data(&req, trusted);
 	} else {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The machine that fuzz targets attack: the emulator's core over every device that a guest can reach (but chaos,
- * which breaks the rules on purpose), without processes, threads, descriptors or a clock.
+ * The machine that fuzz targets attack: the emulator's core over every device that a guest can reach (but
+ * chaos, which breaks the rules on purpose), without processes, threads, descriptors or a clock.
  *
- * Guest memory is two small ranges, from 0 and from 4 GiB, so that its ends are near. What lies between the parts
- * of the state region is poisoned: with AddressSanitizer a device that leaves its state is caught.
+ * Guest memory is two small ranges, from 0 and from 4 GiB, so that its ends are near. What lies between the
+ * parts of the state region is poisoned: with AddressSanitizer a device that leaves its state is caught.
  *
  * machine_reset() puts everything back by copying what can have changed. It belongs at the start of a run.
  */
@@ -53,7 +53,8 @@ enum fuzz_fate {
 	FATE_KILLED,    /* the emulator dies between commit and reply, its successor answers */
 };
 
-/* Performs a request; checks what must be true of every reply. *reply is what dvmm gets, if anything: true. */
+/* Performs a request; checks what must be true of every reply. *reply is what dvmm gets, if anything: true.
+ */
 bool machine_request(const struct request *req, uint32_t slot, enum fuzz_fate fate, struct reply *reply);
 
 /* A register access of one element; returns what is read. */
@@ -63,8 +64,8 @@ uint64_t machine_access(uint32_t space, uint64_t addr, uint32_t size, bool write
 void machine_recover(void);
 
 /* Performs the I/O of a slot as emulator/io.c would, and completes it: as it should (outcome 0), or with an
- * error, a short transfer, or what else may come. With `trusted` the state was made by the models alone, so what
- * they ask for must be possible. */
+ * error, a short transfer, or what else may come. With `trusted` the state was made by the models alone, so
+ * what they ask for must be possible. */
 void machine_io(uint32_t device, unsigned slot, uint32_t outcome, bool trusted);
 
 /* A guest-physical address, mostly one where something interesting may be. */

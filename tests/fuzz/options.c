@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzz target: the command line, the syntax of --pin for an imagined host, and lists of CPUs. The operator is not
- * an attacker, but what he wrote may have come from somebody else's configuration.
+ * Fuzz target: the command line, the syntax of --pin for an imagined host, and lists of CPUs. The operator is
+ * not an attacker, but what he wrote may have come from somebody else's configuration.
  *
  * The input: one byte chooses; the rest is words, each ended by a line feed.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzz target: an emulator takes over a state region in which its predecessor, which had been taken over by the
- * guest, has left any bytes at all; then life goes on. Nothing that is found there may be followed out of the
- * region or of guest memory, or make an operation endless.
+ * Fuzz target: an emulator takes over a state region in which its predecessor, which had been taken over by
+ * the guest, has left any bytes at all; then life goes on. Nothing that is found there may be followed out of
+ * the region or of guest memory, or make an operation endless.
  *
  * The input: a list of patches (device, part, offset, bytes), the filler for all else, and what happens then.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzz target: dvmm's side of the mailbox against an emulator that has been taken over. It writes what it likes into
- * the replies, whenever it likes: also between two reads that dvmm makes of them (shared_reads.h).
+ * Fuzz target: dvmm's side of the mailbox against an emulator that has been taken over. It writes what it
+ * likes into the replies, whenever it likes: also between two reads that dvmm makes of them (shared_reads.h).
  *
  * What dvmm accepts must be what it has checked; what it does not accept must end the machine in order; and
  * nothing waits for ever.
@@ -14,8 +14,8 @@
 #include "tests/fuzz/shared_reads.h"
 #include "vmm/handoff.h"
 
-#define STEPS  48
-#define RACES  8
+#define STEPS   48
+#define RACES   8
 #define DEVICES 9
 
 static struct vm vm;

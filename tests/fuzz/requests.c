@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzz target: everything that a guest and its user can make the emulator do, in any order, by several vCPUs, with
- * other vCPUs changing memory meanwhile, forced completions and emulators that die.
+ * Fuzz target: everything that a guest and its user can make the emulator do, in any order, by several vCPUs,
+ * with other vCPUs changing memory meanwhile, forced completions and emulators that die.
  *
  * The input is a list of steps; the first byte of each says which.
  */
@@ -12,34 +12,20 @@
 #define STEPS 32 /* more of them find little that a second input would not */
 
 static const uint16_t registers[] = {
-	VIRTIO_MMIO_MAGIC_VALUE,
-	VIRTIO_MMIO_VERSION,
-	VIRTIO_MMIO_DEVICE_ID,
-	VIRTIO_MMIO_VENDOR_ID,
-	VIRTIO_MMIO_DEVICE_FEATURES,
-	VIRTIO_MMIO_DEVICE_FEATURES_SEL,
-	VIRTIO_MMIO_DRIVER_FEATURES,
-	VIRTIO_MMIO_DRIVER_FEATURES_SEL,
-	VIRTIO_MMIO_QUEUE_SEL,
-	VIRTIO_MMIO_QUEUE_NUM_MAX,
-	VIRTIO_MMIO_QUEUE_NUM,
-	VIRTIO_MMIO_QUEUE_READY,
-	VIRTIO_MMIO_QUEUE_NOTIFY,
-	VIRTIO_MMIO_INTERRUPT_STATUS,
-	VIRTIO_MMIO_INTERRUPT_ACK,
-	VIRTIO_MMIO_STATUS,
-	VIRTIO_MMIO_QUEUE_DESC_LOW,
-	VIRTIO_MMIO_QUEUE_DESC_HIGH,
-	VIRTIO_MMIO_QUEUE_AVAIL_LOW,
-	VIRTIO_MMIO_QUEUE_AVAIL_HIGH,
-	VIRTIO_MMIO_QUEUE_USED_LOW,
-	VIRTIO_MMIO_QUEUE_USED_HIGH,
-	VIRTIO_MMIO_SHM_LEN_LOW,
-	VIRTIO_MMIO_CONFIG_GENERATION,
-	VIRTIO_MMIO_CONFIG,
-	VIRTIO_MMIO_CONFIG + 0x38,
-	VIRTIO_MMIO_CONFIG + 0x40,
-	0xffc,
+	VIRTIO_MMIO_MAGIC_VALUE,     VIRTIO_MMIO_VERSION,
+	VIRTIO_MMIO_DEVICE_ID,       VIRTIO_MMIO_VENDOR_ID,
+	VIRTIO_MMIO_DEVICE_FEATURES, VIRTIO_MMIO_DEVICE_FEATURES_SEL,
+	VIRTIO_MMIO_DRIVER_FEATURES, VIRTIO_MMIO_DRIVER_FEATURES_SEL,
+	VIRTIO_MMIO_QUEUE_SEL,       VIRTIO_MMIO_QUEUE_NUM_MAX,
+	VIRTIO_MMIO_QUEUE_NUM,       VIRTIO_MMIO_QUEUE_READY,
+	VIRTIO_MMIO_QUEUE_NOTIFY,    VIRTIO_MMIO_INTERRUPT_STATUS,
+	VIRTIO_MMIO_INTERRUPT_ACK,   VIRTIO_MMIO_STATUS,
+	VIRTIO_MMIO_QUEUE_DESC_LOW,  VIRTIO_MMIO_QUEUE_DESC_HIGH,
+	VIRTIO_MMIO_QUEUE_AVAIL_LOW, VIRTIO_MMIO_QUEUE_AVAIL_HIGH,
+	VIRTIO_MMIO_QUEUE_USED_LOW,  VIRTIO_MMIO_QUEUE_USED_HIGH,
+	VIRTIO_MMIO_SHM_LEN_LOW,     VIRTIO_MMIO_CONFIG_GENERATION,
+	VIRTIO_MMIO_CONFIG,          VIRTIO_MMIO_CONFIG + 0x38,
+	VIRTIO_MMIO_CONFIG + 0x40,   0xffc,
 };
 #define REGISTERS (sizeof(registers) / sizeof(registers[0]))
 
@@ -65,7 +51,8 @@ static void any_register(struct input *in, uint8_t step)
 	if (shape & 4)
 		req.count = shape >> 3;
 	if (req.kind == REQUEST_WRITE)
-		input_copy(in, req.data, req.size * req.count < MAILBOX_DATA ? req.size * req.count : MAILBOX_DATA);
+		input_copy(in, req.data,
+			   req.size * req.count < MAILBOX_DATA ? req.size * req.count : MAILBOX_DATA);
 	ask(&req, step);
 }
 

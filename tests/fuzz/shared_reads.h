@@ -2,10 +2,10 @@
 /*
  * Memory that an attacker changes between two looks at it, reproducibly.
  *
- * Code that is to be tested for it is compiled with -fsanitize=thread, which has the compiler (gcc or clang) announce
- * every access to memory by a call, but not linked with ThreadSanitizer: the calls end in shared_reads.c, which
- * tells the target right before each read. So an attack at the worst moment does not need a second thread and
- * luck. memcpy() is not announced by the compiler; here it is.
+ * Code that is to be tested for it is compiled with -fsanitize=thread, which has the compiler (gcc or clang)
+ * announce every access to memory by a call, but not linked with ThreadSanitizer: the calls end in
+ * shared_reads.c, which tells the target right before each read. So an attack at the worst moment does not
+ * need a second thread and luck. memcpy() is not announced by the compiler; here it is.
  */
 #ifndef DVMM_TESTS_FUZZ_SHARED_READS_H
 #define DVMM_TESTS_FUZZ_SHARED_READS_H

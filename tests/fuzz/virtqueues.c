@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzz target: the virtqueue alone, over memory that is descriptors and rings at once and that changes while it is
- * looked at. What a chain says when it has been taken out must be true, and must stay within what virtqueue.h
- * promises.
+ * Fuzz target: the virtqueue alone, over memory that is descriptors and rings at once and that changes while
+ * it is looked at. What a chain says when it has been taken out must be true, and must stay within what
+ * virtqueue.h promises.
  *
- * The input: what the queue's state is, where the rings are, what memory holds, races, and then a list of calls.
+ * The input: what the queue's state is, where the rings are, what memory holds, races, and then a list of
+ * calls.
  */
 #include <errno.h>
 
@@ -82,7 +83,8 @@ static void end_operation(void)
 static void write_descriptors(struct input *in)
 {
 	const uint8_t how = input_u8(in);
-	uint64_t gpa = (how & 1 ? input_gpa(in) : vq.desc_gpa) + (uint64_t)(how >> 4) * sizeof(struct vring_desc);
+	uint64_t gpa =
+		(how & 1 ? input_gpa(in) : vq.desc_gpa) + (uint64_t)(how >> 4) * sizeof(struct vring_desc);
 
 	for (unsigned i = 0; i <= (how >> 1 & 7); i++, gpa += sizeof(struct vring_desc)) {
 		struct vring_desc d = {.addr = input_gpa(in)};
@@ -101,7 +103,8 @@ static void make_available(struct input *in)
 	const uint8_t how = input_u8(in);
 	uint16_t head = how & 63, index;
 
-	if (!guest_memory_read(op.mem, vq.driver_gpa + offsetof(struct vring_avail, idx), &index, sizeof(index)))
+	if (!guest_memory_read(op.mem, vq.driver_gpa + offsetof(struct vring_avail, idx), &index,
+			       sizeof(index)))
 		return;
 	guest_memory_write(op.mem,
 			   vq.driver_gpa + offsetof(struct vring_avail, ring) +
@@ -138,7 +141,8 @@ static void open_queue(struct input *in)
 		const uint16_t index = UINT16_MAX - 1;
 
 		vq.last_avail = vq.used = index;
-		guest_memory_write(op.mem, vq.driver_gpa + offsetof(struct vring_avail, idx), &index, sizeof(index));
+		guest_memory_write(op.mem, vq.driver_gpa + offsetof(struct vring_avail, idx), &index,
+				   sizeof(index));
 	}
 }
 

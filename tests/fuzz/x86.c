@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzz target: the x86 instruction emulator over any code, registers, control registers, segments and page tables,
- * with devices where the input puts them and memory that other vCPUs change meanwhile.
+ * Fuzz target: the x86 instruction emulator over any code, registers, control registers, segments and page
+ * tables, with devices where the input puts them and memory that other vCPUs change meanwhile.
  *
  * Guest memory: four page tables from TABLES on that map the first 64 KiB one to one, unless the input says
- * otherwise; code, data and stack behind them. Half of the inputs compare a batch with its instructions one by one; page
- * tables that are not below CODE are not compared, as accessed bits may differ. The input: mode and budget, registers, changes of the page tables,
- * races, the code.
+ * otherwise; code, data and stack behind them. Half of the inputs compare a batch with its instructions one
+ * by one; page tables that are not below CODE are not compared, as accessed bits may differ. The input: mode
+ * and budget, registers, changes of the page tables, races, the code.
  */
 #include "emulator/x86/x86.h"
 #include "tests/fuzz/machine.h"
@@ -19,7 +19,14 @@
 
 #define PTE_BITS 0x67ull /* present, writable, user, accessed, dirty */
 
-enum { CR0_PE = 1u << 0, CR0_WP = 1u << 16, CR0_PG = 1u << 31, CR4_PAE = 1u << 5, CR4_OSFXSR = 3u << 9, CR4_OSXSAVE = 1u << 18 };
+enum {
+	CR0_PE = 1u << 0,
+	CR0_WP = 1u << 16,
+	CR0_PG = 1u << 31,
+	CR4_PAE = 1u << 5,
+	CR4_OSFXSR = 3u << 9,
+	CR4_OSXSAVE = 1u << 18
+};
 enum { EFER_LME = 1u << 8, EFER_LMA = 1u << 10, EFER_NXE = 1u << 11 };
 
 static struct x86_machine machine;
@@ -92,7 +99,8 @@ static void build_state(struct input *in, uint8_t mode)
 	s->segment[X86_CS] = flat(8 | rpl, code, real ? 0xffff : UINT32_MAX);
 	for (unsigned i = 0; i < 6; i++)
 		if (i != X86_CS)
-			s->segment[i] = flat(16 | rpl, real ? 0x93 : 0xc093 | dpl, real ? 0xffff : UINT32_MAX);
+			s->segment[i] =
+				flat(16 | rpl, real ? 0x93 : 0xc093 | dpl, real ? 0xffff : UINT32_MAX);
 	s->ldt.attributes = X86_SEGMENT_UNUSABLE;
 	s->tr = flat(24, 0x8b, 0x67);
 	s->gdt = (struct x86_table){DATA + 0x800, 0x7f};
@@ -142,7 +150,8 @@ static void change_state(struct input *in, uint8_t changes)
 			cpu.state.xcr0 = input_u16(in);
 			break;
 		case 11: /* any bytes of the state at all */
-			input_copy(in, (uint8_t *)&cpu.state + input_u16(in) % (sizeof(cpu.state) - 16), which & 15);
+			input_copy(in, (uint8_t *)&cpu.state + input_u16(in) % (sizeof(cpu.state) - 16),
+				   which & 15);
 			break;
 		case 12:
 			cpu.reads = which & 15;

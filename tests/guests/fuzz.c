@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * dvmm-fuzz-guest: random accesses to every device and random virtqueue requests, the same for the same seed=.
+ * dvmm-fuzz-guest: random accesses to every device and random virtqueue requests, the same for the same
+ * seed=.
  *
- * What it leaves in the devices must not depend on who emulates, nor on when an I/O thread gets to a doorbell. So:
+ * What it leaves in the devices must not depend on who emulates, nor on when an I/O thread gets to a
+ * doorbell. So:
  *
  * - the clock is not touched: the RTC's data port stays alone (its index is fair game);
- * - a doorbell rings only when there are chains, all of them are made available at once, and the next step waits
- *   until they are back or the device has asked for its reset;
+ * - a doorbell rings only when there are chains, all of them are made available at once, and the next step
+ * waits until they are back or the device has asked for its reset;
  * - chains that are in flight together share no sector and no buffer, so those that break rules go alone;
  * - random numbers go where nothing else is read from;
  * - what would end the machine comes last; which way is the seed's choice.
@@ -43,12 +45,12 @@ static uint32_t chance(void) /* xorshift64 */
 
 /* Ports that do not end the machine, with the number of bits of the value that may be random. */
 static const uint16_t ports[] = {
-	COM1, COM1, COM1, COM1 + 1, COM1 + 2, COM1 + 3, COM1 + 4, COM1 + 5, COM1 + 6, COM1 + 7,
-	0x70, 0x60, 0x64, 0x600, 0x601, 0x602, 0x603, 0x604, 0xcf9, 0xf4, OPEN_PORT, 0x3fe,
+	COM1, COM1, COM1,  COM1 + 1, COM1 + 2, COM1 + 3, COM1 + 4, COM1 + 5, COM1 + 6, COM1 + 7,  0x70,
+	0x60, 0x64, 0x600, 0x601,    0x602,    0x603,    0x604,    0xcf9,    0xf4,     OPEN_PORT, 0x3fe,
 };
 
-/* What is written there, so that the machine goes on: no reset (0xcf9 bit 2, 0x64 0xf0 to 0xff with bit 0 clear, 0xd1
- * and then 0x60 with bit 0 clear), no soft-off. */
+/* What is written there, so that the machine goes on: no reset (0xcf9 bit 2, 0x64 0xf0 to 0xff with bit 0
+ * clear, 0xd1 and then 0x60 with bit 0 clear), no soft-off. */
 static uint8_t harmless(uint16_t port, uint8_t value)
 {
 	switch (port) {
@@ -78,8 +80,8 @@ static void access_port(void)
 		inb(port);
 }
 
-/* Any register but the doorbell, and Status and QueueReady not to anything that could start the queue by chance while
- * its memory is not set up: that is what drive() does. */
+/* Any register but the doorbell, and Status and QueueReady not to anything that could start the queue by
+ * chance while its memory is not set up: that is what drive() does. */
 static void access_virtio(uint64_t base)
 {
 	const uint32_t what = chance();

@@ -238,6 +238,37 @@ START_TEST(inherited_io)
 }
 END_TEST
 
+/* Three more vCPUs at the same devices all the time. */
+static void *other_vcpu(void *arg)
+{
+	const bool *stop = arg;
+
+	while (!__atomic_load_n(stop, __ATOMIC_RELAXED)) {
+		mmio(DISK, false, VIRTIO_MMIO_STATUS, 0);
+		mmio(DISK, true, VIRTIO_MMIO_INTERRUPT_ACK, 1);
+		mmio(DISK, true, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+	}
+	return NULL;
+}
+
+START_TEST(several_vcpus)
+{
+	static bool stop;
+	pthread_t other[3];
+
+	start();
+	bring_up(DISK);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_int_eq(pthread_create(&other[i], NULL, other_vcpu, &stop), 0);
+	for (unsigned i = 0; i < 50; i++)
+		ck_assert_uint_eq(disk_request(DISK, i % 2 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT, i % 8, 1024, i % 3),
+				  VIRTIO_BLK_S_OK);
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < 3; i++)
+		pthread_join(other[i], NULL);
+}
+END_TEST
+
 /* --- A worker ------------------------------------------------------------------------------------ */
 
 static struct request request;
@@ -316,6 +347,7 @@ int main(void)
 	tcase_add_test(t, no_file);
 	tcase_add_test(t, random_numbers);
 	tcase_add_test(t, inherited_io);
+	tcase_add_test(t, several_vcpus);
 	tcase_add_test(t, requests_and_cancellations);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
