@@ -19,7 +19,7 @@
 #include "virtio.h"
 
 #define STATUS_NEEDS_RESET 0x40u
-#define PATIENCE           (1ull << 31) /* cycles: about a second */
+#define PATIENCE           (1ull << 36) /* cycles: some 20 s; the host may be busy */
 #define HEADERS            4u
 
 struct header {
