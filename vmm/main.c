@@ -35,6 +35,7 @@
 #include "vmm/boot.h"
 #include "vmm/checkhost.h"
 #include "vmm/console.h"
+#include "vmm/dump_state.h"
 #include "vmm/handoff.h"
 #include "vmm/stats.h"
 
@@ -148,6 +149,26 @@ static int open_stats(struct vm *v, struct failure *f)
 		return fail_with(f, EXIT_USAGE, "--stats %.200s: cannot be written: %s", v->options->stats,
 				 strerror(-err));
 	return 0;
+}
+
+static int open_dump(struct vm *v, int *fd, struct failure *f)
+{
+	*fd = -1;
+	if (!v->options->dump_state)
+		return 0;
+	*fd = dump_state_open(v->options->dump_state);
+	if (*fd < 0)
+		return fail_with(f, EXIT_USAGE, "--dump-state %.200s: cannot be written: %s",
+				 v->options->dump_state, strerror(-*fd));
+	return 0;
+}
+
+static void write_dump(struct vm *v, int fd)
+{
+	int err = fd < 0 ? 0 : dump_state_write(v, fd);
+
+	if (err)
+		log_error("--dump-state %s: %s", v->options->dump_state, strerror(-err));
 }
 
 static int check_memory_fits(const struct options *o, struct failure *f)
@@ -458,11 +479,13 @@ static void write_stats(struct vm *v)
 static int run(struct vm *v, int signal_fd, struct failure *f)
 {
 	struct filter filter;
-	int err = filter_build(&filter, FILTER_MAIN, &(struct filter_fds){0});
+	int dump_fd, err = filter_build(&filter, FILTER_MAIN, &(struct filter_fds){0});
 
 	if (err)
 		return fail_with(f, EXIT_HOST, "cannot build the main thread's system call filter: %s",
 				 strerror(-err));
+	if (open_dump(v, &dump_fd, f))
+		return -1;
 	if (!v->options->in_process && watchdog_start(v, f))
 		return -1;
 	console_terminal_raw();
@@ -481,6 +504,7 @@ static int run(struct vm *v, int signal_fd, struct failure *f)
 	collect_vcpus(v);
 	console_terminal_restore();
 	release_disks(v);
+	write_dump(v, dump_fd);
 	write_stats(v);
 	log_message(v->stop.status ? LOG_ERROR : LOG_INFO, "%s", v->stop.reason);
 	return v->stop.status;

@@ -44,6 +44,7 @@ const char options_help[] = "Usage: dvmm --kernel FILE [OPTION]...\n"
 			    "  --emulator FILE        another dvmm-emulator than the installed one\n"
 			    "  --chaos                a device that misbehaves on command; for tests only\n"
 			    "  --testdev              QEMU's test devices and exit status, for test images\n"
+			    "  --dump-state FILE      write the devices' last state; for tests only\n"
 			    "\n"
 			    "Information:\n"
 			    "  --stats FILE           write statistics as JSON when the guest ends\n"
@@ -215,6 +216,12 @@ STRING_OPTION(initrd)
 STRING_OPTION(pin)
 STRING_OPTION(stats)
 STRING_OPTION(emulator)
+static int set_dump_state(struct options *o, char *s, struct failure *f)
+{
+	o->dump_state = s;
+	return *s ? 0 : fail_with(f, EXIT_USAGE, "--dump-state: its value is empty");
+}
+
 static int set_cmdline(struct options *o, char *s, struct failure *f)
 {
 	o->cmdline = s;
@@ -271,6 +278,7 @@ static const struct {
 	{"emulator", required_argument, false, set_emulator},
 	{"chaos", no_argument, false, set_chaos},
 	{"testdev", no_argument, false, set_testdev},
+	{"dump-state", required_argument, false, set_dump_state},
 	{"log-level", required_argument, false, set_log_level},
 	{"check-host", no_argument, false, set_check_host},
 	{"version", no_argument, false, set_version},

@@ -53,6 +53,7 @@ struct options {
 	uint32_t insn_batch;               /* instructions emulated in one go, at most */
 	const char *stats;    /* NULL: none */
 	const char *emulator; /* NULL: the one that was installed with us */
+	const char *dump_state; /* NULL: none */
 	bool chaos;           /* the guest gets a device that misbehaves */
 	bool testdev;         /* the guest gets QEMU's test devices, and its exit status */
 	enum log_level log_level;

@@ -81,12 +81,41 @@ static uint32_t in32(uint64_t port)
 
 static void command(uint32_t action, uint32_t arg) { ask(REQUEST_WRITE, CHAOS_PORT + CHAOS_COMMAND, 4, action | arg << 8); }
 
+#ifdef DVMM_COVERAGE
+/* What a child has executed is written at its end only; these children have none. */
+void __gcov_dump(void);
+
+static void dump(int signo)
+{
+	__gcov_dump();
+	if (signo != SIGALRM) {
+		signal(signo, SIG_DFL);
+		raise(signo);
+	}
+}
+
+static void keep_coverage(void)
+{
+	static uint8_t stack[1 << 16];
+	const struct sigaction action = {.sa_handler = dump, .sa_flags = SA_ONSTACK};
+
+	sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof(stack)}, NULL);
+	sigaction(SIGSEGV, &action, NULL);
+	sigaction(SIGILL, &action, NULL);
+	sigaction(SIGALRM, &action, NULL);
+	ualarm(5000, 0);
+}
+#else
+static void keep_coverage(void) {}
+#endif
+
 static pid_t child_command(uint32_t action, uint32_t arg)
 {
 	pid_t pid = fork();
 
 	ck_assert_int_ge(pid, 0);
 	if (pid == 0) {
+		keep_coverage();
 		command(action, arg);
 		_exit(0);
 	}

@@ -170,11 +170,11 @@ END_TEST
 
 static pid_t victim; /* what the watchdog takes for the emulator */
 
-static void start_watchdog(void)
+static void start_watchdog(uint32_t max_quanta)
 {
 	struct failure f;
 
-	vm.policy = (struct watchdog_config){.quantum_ns = 5000000, .max_quanta = 2};
+	vm.policy = (struct watchdog_config){.quantum_ns = 5000000, .max_quanta = max_quanta};
 	vm.vcpu[0].cpu = -1;
 	pthread_mutex_init(&vm.emulator_lock, NULL);
 	victim = fork();
@@ -200,7 +200,7 @@ START_TEST(a_claim_that_never_rests_bounds_nothing)
 {
 	struct pollfd died;
 
-	start_watchdog();
+	start_watchdog(2);
 	died = (struct pollfd){.fd = vm.active.pidfd, .events = POLLIN};
 	pthread_create(&emulator, NULL, change_claim, &mailbox_reply(vm.replies.at, 0)->claim);
 	ask(REQUEST_READ);
@@ -226,11 +226,11 @@ START_TEST(a_reply_without_a_wake_up_is_found)
 {
 	struct reply reply;
 
-	start_watchdog();
-	vm.policy.max_quanta = 40;
+	start_watchdog(40);
 	pthread_create(&emulator, NULL, answer_and_wake_nobody, mailbox_reply(vm.replies.at, 0));
 	ask(REQUEST_READ);
 	ck_assert_int_eq(handoff_call(&h, &reply), 0);
+	pthread_join(emulator, NULL);
 	kill(victim, SIGKILL);
 }
 END_TEST
