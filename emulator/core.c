@@ -39,6 +39,7 @@ int core_init(struct core *core, const struct machine *m, void *region, const st
 	int err;
 
 	memset(core, 0, sizeof(*core));
+	core->request = core_request;
 	core->machine = m;
 	core->region = region;
 	core->memory = *memory;

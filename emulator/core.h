@@ -16,7 +16,10 @@
 #include "emulator/mailbox.h"
 #include "emulator/region.h"
 
+struct core_client;
 struct core {
+	/* core_request(), for those who are not linked with it; set by core_init(). */
+	bool (*request)(struct core *core, const struct core_client *client, const struct request *req);
 	const struct machine *machine;
 	struct region_layout layout;
 	void *region;

@@ -66,26 +66,6 @@ static void assign_descriptors(struct vm *vm, struct descriptors *d, struct mach
 		pass_next(d, vm->machine.device[i].file_fd, &theirs->device[i].file_fd);
 }
 
-/* The executable: what the operator named, else beside ourselves (a build tree), else where it was installed.
- */
-static const char *find_emulator(const struct options *o, char path[PATH_MAX])
-{
-	ssize_t n;
-	char *slash;
-
-	if (o->emulator)
-		return o->emulator;
-	n = readlink("/proc/self/exe", path, PATH_MAX - sizeof("dvmm-emulator"));
-	if (n > 0) {
-		path[n] = '\0';
-		slash = strrchr(path, '/');
-		memcpy(slash + 1, "dvmm-emulator", sizeof("dvmm-emulator"));
-		if (access(path, X_OK) == 0)
-			return path;
-	}
-	return PKGLIBEXECDIR "/dvmm-emulator";
-}
-
 /* For messages: what the operator named, or what everybody calls it. */
 static const char *emulator_name(const struct vm *vm)
 {
@@ -97,7 +77,7 @@ static const char *emulator_name(const struct vm *vm)
 static int open_emulator(const struct options *o, struct failure *f)
 {
 	char buffer[PATH_MAX];
-	const char *path = find_emulator(o, buffer);
+	const char *path = o->emulator ? o->emulator : program_find("dvmm-emulator", buffer);
 	int fd = open(path, O_PATH | O_CLOEXEC);
 	struct stat st;
 

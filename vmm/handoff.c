@@ -56,7 +56,7 @@ void handoff_send(struct handoff *h)
 	PROBE4(handoff, h->slot, h->request->kind, h->request->addr, h->request->size * h->request->count);
 	if (h->core) {
 		h->request->seq = h->seq;
-		core_request(h->core,
+		h->core->request(h->core,
 			     &(struct core_client){.slot = h->slot,
 						   .context = h,
 						   .publish = publish_locally,

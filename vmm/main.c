@@ -37,6 +37,7 @@
 #include "vmm/console.h"
 #include "vmm/dump_state.h"
 #include "vmm/handoff.h"
+#include "vmm/in_process.h"
 #include "vmm/stats.h"
 
 #define SPIN_NS 50000u /* a spinning side gives up its CPU after this long */
@@ -220,7 +221,7 @@ static int stage_kernel(struct vm *v, const struct boot_files *files, struct fai
 	if (boot_stage(&v->memory, v->machine.ram_bytes, files, rsdp, staging, request, error))
 		return fail_with(f, EXIT_USAGE, "%s", error);
 	if (v->options->in_process) {
-		loader_run(request, &v->memory, staging, mailbox_loader_result(v->replies.at));
+		in_process->load(v, request, staging);
 		return 0;
 	}
 	__atomic_store_n(&request->posted, 1, __ATOMIC_SEQ_CST);
@@ -271,7 +272,7 @@ static int prepare(struct vm *v, struct failure *f)
 	    make_shared_memory(v, &files, f))
 		return -1;
 	/* The spawner is split off before there is a descriptor of KVM that it could inherit. */
-	if (v->options->in_process ? emulator_start_in_process(v, f) : emulator_start(v, f))
+	if (v->options->in_process ? in_process->start(v, f) : emulator_start(v, f))
 		return -1;
 	if (kvm_open(v, f) || stage_kernel(v, &files, f) || create_guest(v, f) ||
 	    (!v->options->in_process && emulator_wait_ready(v, f)))
@@ -590,6 +591,10 @@ int main(int argc, char **argv)
 		return f.status;
 	}
 	log_set_level(o.log_level);
+	if (o.in_process && !in_process && in_process_exec(argv, &f)) {
+		log_error("%s", f.text);
+		return f.status;
+	}
 	switch (o.action) {
 	case ACTION_HELP:
 		fputs(options_help, stdout);

@@ -8,6 +8,7 @@
 #ifndef DVMM_VMM_VM_H
 #define DVMM_VMM_VM_H
 
+#include <limits.h>
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -185,7 +186,7 @@ int watchdog_start(struct vm *vm, struct failure *f);
 void watchdog_ask_io(struct vm *vm, uint64_t now_ns);
 /* Looks at all slots now, and does what is due; returns when to look again. Any thread. */
 uint64_t watchdog_look(struct vm *vm);
-/* vmm/emulator_inprocess.c: the same code in this process. */
-int emulator_start_in_process(struct vm *vm, struct failure *f);
+/* An executable of ours: beside this one (a build tree), else where it was installed. */
+const char *program_find(const char *name, char path[PATH_MAX]);
 
 #endif
