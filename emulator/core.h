@@ -34,7 +34,7 @@ struct core {
 	struct x86_machine x86; /* once x86_ready (emulator/instruction.c) */
 	bool x86_ready;
 	pthread_mutex_t x86_lock;
-	uint64_t *x86_counts; /* [MAILBOX_COUNTS], for the machine; NULL: nobody wants them */
+	struct x86_count *x86_counts; /* [MAILBOX_COUNTS], for the machine; NULL: nobody wants them */
 };
 
 /* Sets up the core over a region that region_init() (or an earlier emulator) has filled. 0 or -errno. */

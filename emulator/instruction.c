@@ -53,6 +53,8 @@ static const struct x86_machine *machine_of(struct core *core)
 		if (!core->x86_ready) {
 			x86_machine_init(&core->x86, &core->memory);
 			core->x86.counts = core->x86_counts;
+			if (core->x86_counts)
+				x86_count_names(core->x86_counts, MAILBOX_COUNTS);
 			__atomic_store_n(&core->x86_ready, true, __ATOMIC_RELEASE);
 		}
 		pthread_mutex_unlock(&core->x86_lock);

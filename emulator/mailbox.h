@@ -113,7 +113,7 @@ _Static_assert(sizeof(struct x86_cpu) <= MAILBOX_X86_BYTES, "a processor fits it
 
 /* At the end of the reply file, with --stats: how often each instruction was emulated, by its ZydisMnemonic. */
 #define MAILBOX_COUNTS       2048u
-#define MAILBOX_COUNTS_BYTES (MAILBOX_COUNTS * sizeof(uint64_t))
+#define MAILBOX_COUNTS_BYTES (MAILBOX_COUNTS * sizeof(struct x86_count))
 
 /* Sizes of the two files. */
 static inline uint64_t mailbox_request_bytes(uint32_t vcpus)
@@ -148,9 +148,9 @@ static inline struct x86_cpu *mailbox_reply_cpu(void *file, uint32_t vcpus, uint
 	return (struct x86_cpu *)((uint8_t *)file + (uint64_t)(vcpus + 1) * MAILBOX_PAGE +
 				  (uint64_t)slot * MAILBOX_X86_BYTES);
 }
-static inline uint64_t *mailbox_counts(void *file, uint32_t vcpus)
+static inline struct x86_count *mailbox_counts(void *file, uint32_t vcpus)
 {
-	return (uint64_t *)((uint8_t *)file + mailbox_reply_bytes(vcpus) - MAILBOX_COUNTS_BYTES);
+	return (struct x86_count *)((uint8_t *)file + mailbox_reply_bytes(vcpus) - MAILBOX_COUNTS_BYTES);
 }
 
 /*

@@ -465,6 +465,8 @@ static void write_stats(struct vm *v)
 		.forced = atomic_load(&v->counted.forced),
 		.repins = atomic_load(&v->counted.repins),
 		.restarts = atomic_load(&v->counted.restarts),
+		.instructions = mailbox_counts(v->replies.at, v->machine.vcpus),
+		.instruction_kinds = MAILBOX_COUNTS,
 	};
 	int err;
 

@@ -9,6 +9,9 @@
 
 #include "vmm/stats.h"
 
+#include "emulator/x86/x86.h"
+
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -237,6 +240,28 @@ static json_t *json_device(const struct stats *s, uint32_t device)
 			 (json_int_t)sum.count, "latency_ns", json_latency(&sum));
 }
 
+/* An object of those that occurred, and their sum. Names and numbers are the emulator's: each is copied once, and of a name only
+ * letters and digits count. */
+static json_t *json_instructions(const struct stats_run *run)
+{
+	json_t *by_name = json_object();
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < run->instruction_kinds; i++) {
+		const struct x86_count c = run->instructions[i];
+		char name[sizeof(c.name) + 1] = "";
+
+		__asm__ volatile("" : : "r"(&c) : "memory"); /* the copy, also to the compiler */
+		for (size_t n = 0; n < sizeof(c.name) && isalnum((unsigned char)c.name[n]); n++)
+			name[n] = c.name[n];
+		if (!c.executed || !*name)
+			continue;
+		sum += c.executed;
+		json_object_set_new(by_name, name, json_integer((json_int_t)c.executed));
+	}
+	return json_pack("{s:I, s:o}", "emulated", (json_int_t)sum, "by_mnemonic", by_name);
+}
+
 /* jansson's setters take NULL for "the allocation before me failed" and say so: every failure ends in -ENOMEM
  * here. */
 static json_t *json_run(const struct stats *s, const struct stats_run *run)
@@ -253,12 +278,12 @@ static json_t *json_run(const struct stats *s, const struct stats_run *run)
 		json_decref(devices);
 		return NULL;
 	}
-	return json_pack("{s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:o, s:f, s:o, s:o}", "dvmm", PACKAGE_VERSION,
+	return json_pack("{s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:o, s:f, s:o, s:o, s:o}", "dvmm", PACKAGE_VERSION,
 			 "emulation", json_text(run->emulation), "handoff", json_text(run->handoff),
 			 "exit_status", run->exit_status, "forced", (json_int_t)run->forced, "repins",
 			 (json_int_t)run->repins, "restarts", (json_int_t)run->restarts, "reason",
 			 json_text(run->reason), "duration_s", (double)(now_ns() - s->start_ns) / 1e9,
-			 "vcpus", vcpus, "devices", devices);
+			 "instructions", json_instructions(run), "vcpus", vcpus, "devices", devices);
 }
 
 static int write_all(int fd, const char *text, size_t len)

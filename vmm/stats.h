@@ -27,6 +27,8 @@ struct stats_vcpu {
 	int32_t first_cpu, last_cpu; /* where its thread was at its start and end; -1: it did not get there */
 } __attribute__((aligned(64)));
 
+struct x86_count;
+
 struct stats {
 	int fd;
 	const char *created;    /* path of the file if stats_open() made it, else NULL */
@@ -47,6 +49,8 @@ struct stats_run {
 	int exit_status;
 	uint64_t forced;   /* operations completed by force */
 	uint64_t repins;   /* vCPUs moved to another CPU because of that */
+	const struct x86_count *instructions; /* [instruction_kinds]: emulated, by the emulator's account; shared with it */
+	uint32_t instruction_kinds;
 	uint64_t restarts; /* emulators that have taken over from a dead one */
 };
 

@@ -193,7 +193,7 @@ static void instruction_retire(struct context *c)
 	c->executed++;
 	c->cpu->changed |= X86_REGS;
 	if (c->machine->counts)
-		__atomic_fetch_add(&c->machine->counts[c->insn.mnemonic], 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&c->machine->counts[c->insn.mnemonic].executed, 1, __ATOMIC_RELAXED);
 }
 
 /* What stops the run after a complete instruction. TF counts as it was before it. */
@@ -279,6 +279,16 @@ static void machine_xcomponents(struct x86_machine *machine)
 								 .size = (uint16_t)size,
 								 .align = flags & 2,
 								 .supervisor = flags & 1};
+	}
+}
+
+void x86_count_names(struct x86_count *counts, unsigned n)
+{
+	for (unsigned i = 0; i < n && i <= ZYDIS_MNEMONIC_MAX_VALUE; i++) {
+		const char *name = ZydisMnemonicGetString((ZydisMnemonic)i);
+
+		if (name)
+			strncpy(counts[i].name, name, sizeof(counts[i].name) - 1);
 	}
 }
 

@@ -208,10 +208,16 @@ struct x86_xcomponent {
 	bool supervisor; /* enabled by IA32_XSS, not by XCR0 */
 };
 
+/* For statistics: how often an instruction was completed. */
+struct x86_count {
+	uint64_t executed;
+	char name[24]; /* mnemonic, NUL-terminated */
+};
+
 /* What all vCPUs have in common. */
 struct x86_machine {
 	const struct guest_memory *memory;
-	uint64_t *counts; /* [ZydisMnemonic]: how often each was completed, for statistics; NULL: not wanted */
+	struct x86_count *counts; /* [ZydisMnemonic]; NULL: not wanted */
 	uint8_t physical_bits; /* MAXPHYADDR: page table bits from here to 51 are reserved. 32 to 52 */
 	bool amd_branches;     /* 64-bit code obeys the operand size prefix in near branches */
 	bool rdrand, rdseed;   /* the host has them; a guest's RDRAND is #UD without */
@@ -223,6 +229,9 @@ struct x86_machine {
  * addresses sets physical_bits after that. Guest memory must stay mapped as long as the machine is used.
  */
 void x86_machine_init(struct x86_machine *machine, const struct guest_memory *memory);
+
+/* Fills in the names of the first n counts. */
+void x86_count_names(struct x86_count *counts, unsigned n);
 
 /*
  * Executes up to `budget` instructions (0 counts as 1), and returns why it stopped. Writes guest memory only

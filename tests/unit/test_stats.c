@@ -2,6 +2,7 @@
 /* The latency histogram, and what --stats writes. */
 #include "config.h"
 
+#include "emulator/x86/x86.h"
 #include "vmm/stats.h"
 
 #include <check.h>
@@ -132,10 +133,12 @@ static json_int_t integer_at(json_t *object, const char *key)
 
 START_TEST(file_holds_what_was_counted)
 {
-	struct stats_run run = {"sandboxed", "spin", "guest powered off", 0, 5, 4, 3};
+	/* The last one's name is not ended, and has characters that no mnemonic has. */
+	const struct x86_count counts[3] = {{7, "mov"}, {0, "popcnt"}, {2, "clac\"\n\377-------0123456789"}};
+	struct stats_run run = {"sandboxed", "spin", "guest powered off", 0, 5, 4, counts, 3, 3};
 	struct stats *s;
 	json_error_t error;
-	json_t *json, *vcpu, *device;
+	json_t *json, *vcpu, *device, *counted;
 
 	ck_assert_int_eq(stats_open(&s, path, 2, names, 2), 0);
 	stats_vcpu_start(s, 0, 7);
@@ -166,6 +169,11 @@ START_TEST(file_holds_what_was_counted)
 	ck_assert_int_eq(integer_at(json, "forced"), 5);
 	ck_assert_int_eq(integer_at(json, "repins"), 4);
 	ck_assert_int_eq(integer_at(json, "restarts"), 3);
+	ck_assert_int_eq(integer_at(json_object_get(json, "instructions"), "emulated"), 9);
+	counted = json_object_get(json_object_get(json, "instructions"), "by_mnemonic");
+	ck_assert_int_eq(json_object_size(counted), 2);
+	ck_assert_int_eq(integer_at(counted, "mov"), 7);
+	ck_assert_int_eq(integer_at(counted, "clac"), 2);
 
 	ck_assert_uint_eq(json_array_size(json_object_get(json, "vcpus")), 2);
 	vcpu = json_array_get(json_object_get(json, "vcpus"), 0);
@@ -200,7 +208,7 @@ END_TEST
 
 START_TEST(unused_device_has_null_latency)
 {
-	struct stats_run run = {"in-process", "same-cpu", NULL, 3, 0, 0, 0};
+	struct stats_run run = {"in-process", "same-cpu", NULL, 3, 0, 0, NULL, 0, 0};
 	struct stats *s;
 	json_t *json, *device;
 
@@ -228,7 +236,7 @@ static void file_put(const char *text)
 
 START_TEST(existing_file_is_untouched_until_written)
 {
-	struct stats_run run = {"in-process", "same-cpu", "reset", 0, 0, 0, 0};
+	struct stats_run run = {"in-process", "same-cpu", "reset", 0, 0, 0, NULL, 0, 0};
 	char longer[8192], text[16] = {0};
 	struct stats *s;
 	json_t *json;
@@ -282,7 +290,7 @@ END_TEST
 
 START_TEST(a_full_file_system_is_reported)
 {
-	struct stats_run run = {"in-process", "same-cpu", "reset", 0, 0, 0, 0};
+	struct stats_run run = {"in-process", "same-cpu", "reset", 0, 0, 0, NULL, 0, 0};
 	struct stats *s;
 
 	ck_assert_int_eq(stats_open(&s, "/dev/full", 1, names, 1), 0);
@@ -293,7 +301,7 @@ END_TEST
 
 START_TEST(no_stats_is_a_no_op)
 {
-	struct stats_run run = {"in-process", "same-cpu", "reset", 0, 0, 0, 0};
+	struct stats_run run = {"in-process", "same-cpu", "reset", 0, 0, 0, NULL, 0, 0};
 
 	stats_vcpu_start(NULL, 0, 0);
 	stats_exit(NULL, 0, KVM_EXIT_IO);
