@@ -37,16 +37,17 @@ static inline bool one_in(struct random *r, unsigned n)
 /* --- forms.c: a form is a mnemonic with kinds and sizes of its operands in one mode, and its encodings. */
 struct encoding {
 	uint8_t bytes[MAX_BYTES];
-	uint8_t length; /* of prefixes, opcode and ModRM; what follows is random */
+	uint8_t length;                    /* of prefixes, opcode and ModRM; what follows is random */
 	uint8_t prefixes, modrm, rex, vex; /* offsets, 0: none (but for prefixes: how many) */
 };
 struct form {
 	char name[64];
-	unsigned bits; /* 32 or 64 */
+	unsigned bits;        /* 32 or 64 */
 	const char *excluded; /* why it is not compared, or NULL */
 	struct encoding *encoding;
 	unsigned encodings;
 	uint64_t compared, declined;
+	uint64_t fetched; /* of the compared, those whose bytes did not all fault */
 };
 extern struct form *forms;
 extern unsigned form_count;
@@ -71,8 +72,8 @@ struct native_result {
 /* Makes the arena. False, with a message: this host cannot run the test. */
 bool native_init(void);
 /* Executes the instruction at state->rip, `length` bytes, with these registers; xstate NULL: as they are. */
-void native_run(const struct x86_state *state, const struct x86_xstate *xstate, unsigned bits, unsigned length,
-		struct native_result *result);
+void native_run(const struct x86_state *state, const struct x86_xstate *xstate, unsigned bits,
+		unsigned length, struct native_result *result);
 /* Is this address one of the test's own pages? */
 bool native_owns(uint64_t address);
 uint32_t native_xstate_bytes(void);
@@ -80,6 +81,9 @@ uint32_t native_xstate_bytes(void);
 /* --- tolerance.c: what is not defined, with the source of it. */
 uint64_t flags_undefined(const struct instruction *in, const struct x86_state *before);
 const char *exclusion(const ZydisDecodedInstruction *insn);
+bool encoding_varies(const ZydisDecodedInstruction *insn);
+bool length_varies(const ZydisDecodedInstruction *insn);
+bool alignment_varies(const struct instruction *in);
 /* Memory after a fault, and the exact address of the fault, are up to the processor. */
 bool fault_is_loose(const ZydisDecodedInstruction *insn);
 

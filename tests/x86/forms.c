@@ -43,7 +43,8 @@ static ZydisDecoder *decoder_for(unsigned bits)
 
 bool instruction_parse(struct instruction *in, unsigned bits)
 {
-	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder_for(bits), in->bytes, MAX_BYTES, &in->insn, in->op));
+	return ZYAN_SUCCESS(
+		ZydisDecoderDecodeFull(decoder_for(bits), in->bytes, MAX_BYTES, &in->insn, in->op));
 }
 
 void instruction_text(const struct instruction *in, char *text, unsigned size)
@@ -52,8 +53,8 @@ void instruction_text(const struct instruction *in, char *text, unsigned size)
 
 	if (!formatter.style)
 		ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
-	ZydisFormatterFormatInstruction(&formatter, &in->insn, in->op, in->insn.operand_count_visible, text, size,
-					CODE, NULL);
+	ZydisFormatterFormatInstruction(&formatter, &in->insn, in->op, in->insn.operand_count_visible, text,
+					size, CODE, NULL);
 }
 
 /* --- Names. */
@@ -61,10 +62,11 @@ void instruction_text(const struct instruction *in, char *text, unsigned size)
 static int operand_name(const struct instruction *in, const ZydisDecodedOperand *op, char *to, size_t size)
 {
 	static const char *const classes[] = {
-		[ZYDIS_REGCLASS_GPR8] = "r8",	[ZYDIS_REGCLASS_GPR16] = "r16", [ZYDIS_REGCLASS_GPR32] = "r32",
-		[ZYDIS_REGCLASS_GPR64] = "r64", [ZYDIS_REGCLASS_MMX] = "mm",	[ZYDIS_REGCLASS_XMM] = "xmm",
-		[ZYDIS_REGCLASS_YMM] = "ymm",	[ZYDIS_REGCLASS_ZMM] = "zmm",	[ZYDIS_REGCLASS_MASK] = "k",
-		[ZYDIS_REGCLASS_SEGMENT] = "sreg",
+		[ZYDIS_REGCLASS_GPR8] = "r8",   [ZYDIS_REGCLASS_GPR16] = "r16",
+		[ZYDIS_REGCLASS_GPR32] = "r32", [ZYDIS_REGCLASS_GPR64] = "r64",
+		[ZYDIS_REGCLASS_MMX] = "mm",    [ZYDIS_REGCLASS_XMM] = "xmm",
+		[ZYDIS_REGCLASS_YMM] = "ymm",   [ZYDIS_REGCLASS_ZMM] = "zmm",
+		[ZYDIS_REGCLASS_MASK] = "k",    [ZYDIS_REGCLASS_SEGMENT] = "sreg",
 	};
 	unsigned class;
 
@@ -81,8 +83,8 @@ static int operand_name(const struct instruction *in, const ZydisDecodedOperand 
 					: in->insn.avx.mask.mode == ZYDIS_MASK_MODE_ZEROING ? "{z}"
 											    : "{k}");
 		class = ZydisRegisterGetClass(op->reg.value);
-		if (op->encoding == ZYDIS_OPERAND_ENCODING_NONE || class >= sizeof(classes) / sizeof(*classes) ||
-		    !classes[class])
+		if (op->encoding == ZYDIS_OPERAND_ENCODING_NONE ||
+		    class >= sizeof(classes) / sizeof(*classes) || !classes[class])
 			return snprintf(to, size, "%s", ZydisRegisterGetString(op->reg.value));
 		return snprintf(to, size, "%s", classes[class]);
 	default:
@@ -111,7 +113,7 @@ static void form_name(const struct instruction *in, unsigned bits, char *name, s
 	}
 	if (at < (int)size)
 		at += snprintf(name + at, size - (size_t)at, "%s/%u",
-			       insn->address_width == bits       ? ""
+			       insn->address_width == bits ? ""
 			       : insn->address_width == 16 ? " a16"
 							   : " a32",
 			       bits);
@@ -152,7 +154,8 @@ static bool prefixes_useful(const ZydisDecodedInstruction *insn)
 			       ZYDIS_ATTRIB_HAS_NOTRACK;
 
 	for (unsigned i = 0; i < insn->raw.prefix_count; i++)
-		if (insn->raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_IGNORED && (insn->raw.prefixes[i].value & 0xf0) != 0x40)
+		if (insn->raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_IGNORED &&
+		    (insn->raw.prefixes[i].value & 0xf0) != 0x40)
 			return false;
 	return !(insn->attributes & hints);
 }
@@ -164,7 +167,7 @@ static bool encoding_add(struct instruction *in, unsigned bits)
 	struct form *f;
 	char name[64];
 
-	if (!x86_opcode[insn->mnemonic].execute || !prefixes_useful(insn))
+	if (!x86_opcode[insn->mnemonic].execute || !prefixes_useful(insn) || encoding_varies(insn))
 		return false;
 	form_name(in, bits, name, sizeof(name));
 	f = form_find(name, bits);
@@ -210,9 +213,9 @@ static void walk_modrm(struct instruction *in, unsigned length, unsigned bits, b
 
 static void walk_legacy(unsigned bits)
 {
-	static const uint8_t prefixes[][3] = {{0},          {1, 0x66},       {1, 0xf2},	      {1, 0xf3},
-					      {1, 0xf0},    {2, 0x66, 0xf0}, {2, 0x66, 0xf2}, {2, 0x66, 0xf3},
-					      {1, 0x67},    {2, 0x67, 0xf3}, {2, 0x67, 0x66}};
+	static const uint8_t prefixes[][3] = {{0},       {1, 0x66},       {1, 0xf2},       {1, 0xf3},
+					      {1, 0xf0}, {2, 0x66, 0xf0}, {2, 0x66, 0xf2}, {2, 0x66, 0xf3},
+					      {1, 0x67}, {2, 0x67, 0xf3}, {2, 0x67, 0x66}};
 	static const uint8_t maps[][3] = {{0}, {1, 0x0f}, {2, 0x0f, 0x38}, {2, 0x0f, 0x3a}};
 	struct instruction in;
 

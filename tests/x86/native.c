@@ -59,47 +59,69 @@ __asm__(".text\n"
 	".globl native_enter, native_exit, native_signalled, native_handler_entry\n"
 	"native_enter:\n"
 	"	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
-	"	mov %rsp, " A(0xc0) "\n"
-	"	cmpq $0, " A(0xc8) "\n"
-	"	je 1f\n"
-	"	mov " A(0xd0) ", %eax; xor %edx, %edx\n"
-	"	mov $" A(0x200) ", %ecx\n"
-	"	xrstor64 (%rcx)\n"
-	"1:	mov " A(0xa8) ", %rax; wrgsbase %rax\n"
-	"	pushq " A(0xa0) "; pushq " A(0x98) "; pushq " A(0x90) "; pushq " A(0x88) "; pushq " A(0x80) "\n"
-	"	mov " A(0x00) ", %rax; mov " A(0x08) ", %rcx; mov " A(0x10) ", %rdx; mov " A(0x18) ", %rbx\n"
-	"	mov " A(0x28) ", %rbp; mov " A(0x30) ", %rsi; mov " A(0x38) ", %rdi\n"
-	"	mov " A(0x40) ", %r8;  mov " A(0x48) ", %r9;  mov " A(0x50) ", %r10; mov " A(0x58) ", %r11\n"
-	"	mov " A(0x60) ", %r12; mov " A(0x68) ", %r13; mov " A(0x70) ", %r14; mov " A(0x78) ", %r15\n"
-	"	iretq\n"
-	"native_exit:\n"
-	"	mov %rax, " A(0xd8) ";  mov %rcx, " A(0xe0) ";  mov %rdx, " A(0xe8) ";  mov %rbx, " A(0xf0) "\n"
-	"	mov %rsp, " A(0xf8) ";  mov %rbp, " A(0x100) "; mov %rsi, " A(0x108) "; mov %rdi, " A(0x110) "\n"
-	"	mov %r8,  " A(0x118) "; mov %r9,  " A(0x120) "; mov %r10, " A(0x128) "; mov %r11, " A(0x130) "\n"
-	"	mov %r12, " A(0x138) "; mov %r13, " A(0x140) "; mov %r14, " A(0x148) "; mov %r15, " A(0x150) "\n"
-	"	mov " A(0xc0) ", %rsp\n"
-	"	pushfq; popq " A(0x158) "; pushq $2; popfq\n"
-	"native_signalled:\n"
-	"	rdfsbase %rax; mov %rax, " A(0x160) "; mov " A(0xb0) ", %rax; wrfsbase %rax\n"
-	"	rdgsbase %rax; mov %rax, " A(0x168) "; mov " A(0xb8) ", %rax; wrgsbase %rax\n"
-	"	cmpq $0, " A(0xc8) "\n"
-	"	je 1f\n"
-	"	mov " A(0xd0) ", %eax; xor %edx, %edx\n"
-	"	mov $" A(0x1200) ", %ecx\n"
-	"	xsave64 (%rcx)\n"
-	"	fninit; ldmxcsr " A(0x178) "; vzeroupper\n"
-	"1:	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
-	"	ret\n"
-	/* The kernel enters handlers with AC as it was. */
-	"native_handler_entry:\n"
-	"	pushfq; andq $~0x44400, (%rsp); popfq\n"
-	"	jmp native_handler\n");
+	"	mov %rsp, " A(
+		0xc0) "\n"
+		      "	cmpq $0, " A(
+			      0xc8) "\n"
+				    "	je 1f\n"
+				    "	mov " A(0xd0) ", %eax; xor %edx, %edx\n"
+						      "	mov $" A(
+							      0x200) ", %ecx\n"
+								     "	xrstor64 (%rcx)\n"
+								     "1:	mov " A(
+									     0xa8) ", %rax; wrgsbase %rax\n"
+										   "	pushq " A(0xa0) "; "
+													"push"
+													"q"
+													" " A(0x98) "; pushq " A(0x90) "; pushq " A(
+														0x88) "; pushq " A(0x80) "\n"
+																	 "	mov " A(
+																		 0x00) ", %rax; mov " A(0x08) ", %rcx; mov " A(0x10) ", %rdx; mov " A(0x18) ", %rbx\n"
+																											    "	mov " A(0x28) ", %rbp; mov " A(0x30) ", %rsi; mov " A(0x38) ", %rdi\n"
+																																			    "	mov " A(0x40) ", %r8;  mov " A(
+																																				    0x48) ", %r9;  mov " A(0x50) ", %r10; mov " A(0x58) ", %r11\n"
+																																											"	mov " A(
+																																												0x60) ", %r12; mov " A(0x68) ", %r13; mov " A(0x70) ", %r14; mov " A(0x78) ", %r15\n"
+																																																					   "	iretq\n"
+																																																					   "native_exit:\n"
+																																																					   "	mov %rax, " A(0xd8) ";  mov %rcx, " A(
+																																																						   0xe0) ";  mov %rdx, " A(0xe8) ";  mov %rbx, " A(0xf0) "\n"
+																																																													 "	mov %rsp, " A(0xf8) ";  mov %rbp, " A(0x100) "; mov %rsi, " A(
+																																																														 0x108) "; mov %rdi, " A(0x110) "\n"
+																																																																		"	mov %r8,  " A(0x118) "; mov %r9,  " A(0x120) "; mov %r10, " A(0x128) "; mov %r11, " A(
+																																																																			0x130) "\n"
+																																																																			       "	mov %r12, " A(0x138) "; mov %r13, " A(0x140) "; mov %r14, " A(
+																																																																				       0x148) "; mov %r15, " A(0x150) "\n"
+																																																																								      "	mov " A(
+																																																																									      0xc0) ", %rsp\n"
+																																																																										    "	pushfq; popq " A(
+																																																																											    0x158) "; pushq $2; popfq\n"
+																																																																												   "native_signalled:\n"
+																																																																												   "	rdfsbase %rax; mov %rax, " A(
+																																																																													   0x160) "; mov " A(0xb0) ", %rax; wrfsbase %rax\n"
+																																																																																   "	rdgsbase %rax; mov %rax, " A(
+																																																																																	   0x168) "; mov " A(0xb8) ", %rax; wrgsbase %rax\n"
+																																																																																				   "	cmpq $0, " A(0xc8) "\n"
+																																																																																							   "	je 1f\n"
+																																																																																							   "	mov " A(
+																																																																																								   0xd0) ", %eax; xor %edx, %edx\n"
+																																																																																									 "	mov $" A(
+																																																																																										 0x1200) ", %ecx\n"
+																																																																																											 "	xsave64 (%rcx)\n"
+																																																																																											 "	fninit; ldmxcsr " A(
+																																																																																												 0x178) "; vzeroupper\n"
+																																																																																													"1:	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
+																																																																																													"	ret\n"
+																																																																																													/* The kernel enters handlers with AC as it was. */
+																																																																																													"native_handler_entry:\n"
+																																																																																													"	pushfq; andq $~0x44400, (%rsp); popfq\n"
+																																																																																													"	jmp native_handler\n");
 
 static const int greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
 				REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 
-__attribute__((visibility("default"), no_sanitize("address"))) void
-native_handler(int sig, siginfo_t *info, void *context)
+__attribute__((visibility("default"), no_sanitize("address"))) void native_handler(int sig, siginfo_t *info,
+										   void *context)
 {
 	ucontext_t *uc = context;
 	greg_t *g = uc->uc_mcontext.gregs;
@@ -174,8 +196,9 @@ bool native_init(void)
 	}
 	if (!map(STUB, 4096, PROT_READ | PROT_WRITE | PROT_EXEC) ||
 	    !map(AREA, (sizeof(*area) + 4095) & ~4095u, PROT_READ | PROT_WRITE) ||
-	    !map(CODE, 4096, PROT_READ | PROT_WRITE | PROT_EXEC) || !map(DATA, DATA_BYTES, PROT_READ | PROT_WRITE) ||
-	    !map(READONLY, 4096, PROT_READ | PROT_WRITE) || !signals_init()) {
+	    !map(CODE, 4096, PROT_READ | PROT_WRITE | PROT_EXEC) ||
+	    !map(DATA, DATA_BYTES, PROT_READ | PROT_WRITE) || !map(READONLY, 4096, PROT_READ | PROT_WRITE) ||
+	    !signals_init()) {
 		perror("low memory");
 		return false;
 	}
@@ -234,8 +257,8 @@ static void result_fill(const struct x86_state *state, unsigned length, struct n
 	result->cr2 = out_cr2;
 }
 
-void native_run(const struct x86_state *state, const struct x86_xstate *xstate, unsigned bits, unsigned length,
-		struct native_result *result)
+void native_run(const struct x86_state *state, const struct x86_xstate *xstate, unsigned bits,
+		unsigned length, struct native_result *result)
 {
 	memcpy(area->in, state->gpr, sizeof(area->in));
 	area->frame[0] = state->rip;

@@ -8,12 +8,12 @@
 
 #include <cpuid.h>
 
-#define CF 0x001u
-#define PF 0x004u
-#define AF 0x010u
-#define ZF 0x040u
-#define SF 0x080u
-#define OF 0x800u
+#define CF          0x001u
+#define PF          0x004u
+#define AF          0x010u
+#define ZF          0x040u
+#define SF          0x080u
+#define OF          0x800u
 #define M(mnemonic) ZYDIS_MNEMONIC_##mnemonic
 
 static const struct undefined {
@@ -72,6 +72,8 @@ uint64_t flags_undefined(const struct instruction *in, const struct x86_state *b
 bool fault_is_loose(const ZydisDecodedInstruction *insn)
 {
 	switch (insn->mnemonic) {
+	case M(PUSHA):
+	case M(PUSHAD):
 	case M(ENTER): /* stores of the levels before the one that faults may have been made */
 	case M(XSAVE):
 	case M(XSAVE64):
@@ -129,11 +131,32 @@ const char *exclusion(const ZydisDecodedInstruction *insn)
 		return "its result is random";
 	case M(INT1):
 		return "hypervisors below this system report it as a fault, not as a trap";
-	case M(NOP):
-		if (insn->opcode == 0x0d && insn->opcode_map == ZYDIS_OPCODE_MAP_0F)
-			return "#UD on some processors, NOP on others (PREFETCHW of a register)";
-		return NULL;
 	default:
 		return NULL;
 	}
+}
+
+/* PREFETCHW of a register is #UD on some processors and NOP on others. */
+bool encoding_varies(const ZydisDecodedInstruction *insn)
+{
+	return insn->mnemonic == M(NOP) && insn->opcode == 0x0d && insn->opcode_map == ZYDIS_OPCODE_MAP_0F;
+}
+
+/* "UD": some processors do not decode a ModRM byte behind the opcode, so they do not fetch it either. */
+bool length_varies(const ZydisDecodedInstruction *insn)
+{
+	return insn->mnemonic == M(UD0) || insn->mnemonic == M(UD1);
+}
+
+/* #AC for accesses of more than 8 bytes, and under a mask: SDM 2, table 2-21, leaves it to the processor. */
+bool alignment_varies(const struct instruction *in)
+{
+	if (in->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX)
+		return true;
+	if (in->insn.mnemonic == M(ENTER)) /* which of its faults comes first */
+		return true;
+	for (unsigned i = 0; i < in->insn.operand_count; i++)
+		if (in->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY && in->op[i].size > 64)
+			return true;
+	return false;
 }
