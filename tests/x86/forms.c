@@ -211,6 +211,13 @@ static void walk_modrm(struct instruction *in, unsigned length, unsigned bits, b
 	}
 }
 
+/* Behind other prefixes this is one more prefix, not an opcode. */
+static bool is_prefix(unsigned op, unsigned bits)
+{
+	return op == 0x26 || op == 0x2e || op == 0x36 || op == 0x3e || (op >= 0x64 && op <= 0x67) ||
+	       op == 0xf0 || op == 0xf2 || op == 0xf3 || (bits == 64 && op >= 0x40 && op <= 0x4f);
+}
+
 static void walk_legacy(unsigned bits)
 {
 	static const uint8_t prefixes[][3] = {{0},       {1, 0x66},       {1, 0xf2},       {1, 0xf3},
@@ -224,6 +231,8 @@ static void walk_legacy(unsigned bits)
 			for (unsigned op = 0; op < 0x400; op++) {
 				unsigned n = prefixes[p][0], map = op >> 8;
 
+				if (is_prefix(op, bits))
+					continue;
 				memset(in.bytes, 0, sizeof(in.bytes));
 				memcpy(in.bytes, prefixes[p] + 1, n);
 				if (rex)
@@ -330,7 +339,7 @@ void form_instance(const struct form *form, struct random *r, struct instruction
 		memcpy(out->bytes, e->bytes, MAX_BYTES);
 		for (unsigned i = e->length; i < MAX_BYTES; i++)
 			out->bytes[i] = (uint8_t)(one_in(r, 3) ? random_below(r, 32) : random_next(r));
-		if (tries < 50)
+		if (tries < 500)
 			vary_fields(out->bytes, e, r, form->bits);
 		if (form->bits == 64 && e->modrm && one_in(r, 16)) { /* gs: */
 			memmove(out->bytes + 1, out->bytes, MAX_BYTES - 1);
@@ -339,7 +348,7 @@ void form_instance(const struct form *form, struct random *r, struct instruction
 		if (!instruction_parse(out, form->bits))
 			continue;
 		form_name(out, form->bits, name, sizeof(name));
-		if (!strcmp(name, form->name) || tries > 200)
+		if (!strcmp(name, form->name) || tries > 1000)
 			return;
 	}
 }

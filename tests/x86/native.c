@@ -54,68 +54,62 @@ void native_signalled(void);
 void native_handler_entry(void);
 void native_handler(int sig, siginfo_t *info, void *context);
 
-#define A(offset) "0x32000000+" #offset
+/* clang-format off */
 __asm__(".text\n"
-	".globl native_enter, native_exit, native_signalled, native_handler_entry\n"
+	".set IN, 0x32000000 + 0x0\n"
+	".set FRAME, 0x32000000 + 0x80\n"
+	".set GS, 0x32000000 + 0xa8\n"
+	".set FS_HOST, 0x32000000 + 0xb0\n"
+	".set GS_HOST, 0x32000000 + 0xb8\n"
+	".set STACK, 0x32000000 + 0xc0\n"
+	".set WITH_XSTATE, 0x32000000 + 0xc8\n"
+	".set XCR0, 0x32000000 + 0xd0\n"
+	".set OUT, 0x32000000 + 0xd8\n"
+	".set OUT_FLAGS, 0x32000000 + 0x158\n"
+	".set OUT_FS, 0x32000000 + 0x160\n"
+	".set OUT_GS, 0x32000000 + 0x168\n"
+	".set MXCSR, 0x32000000 + 0x178\n"
+	".set XIN, 0x32000000 + 0x200\n"
+	".set XOUT, 0x32000000 + 0x1200\n"
 	"native_enter:\n"
 	"	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
-	"	mov %rsp, " A(
-		0xc0) "\n"
-		      "	cmpq $0, " A(
-			      0xc8) "\n"
-				    "	je 1f\n"
-				    "	mov " A(0xd0) ", %eax; xor %edx, %edx\n"
-						      "	mov $" A(
-							      0x200) ", %ecx\n"
-								     "	xrstor64 (%rcx)\n"
-								     "1:	mov " A(
-									     0xa8) ", %rax; wrgsbase %rax\n"
-										   "	pushq " A(0xa0) "; "
-													"push"
-													"q"
-													" " A(0x98) "; pushq " A(0x90) "; pushq " A(
-														0x88) "; pushq " A(0x80) "\n"
-																	 "	mov " A(
-																		 0x00) ", %rax; mov " A(0x08) ", %rcx; mov " A(0x10) ", %rdx; mov " A(0x18) ", %rbx\n"
-																											    "	mov " A(0x28) ", %rbp; mov " A(0x30) ", %rsi; mov " A(0x38) ", %rdi\n"
-																																			    "	mov " A(0x40) ", %r8;  mov " A(
-																																				    0x48) ", %r9;  mov " A(0x50) ", %r10; mov " A(0x58) ", %r11\n"
-																																											"	mov " A(
-																																												0x60) ", %r12; mov " A(0x68) ", %r13; mov " A(0x70) ", %r14; mov " A(0x78) ", %r15\n"
-																																																					   "	iretq\n"
-																																																					   "native_exit:\n"
-																																																					   "	mov %rax, " A(0xd8) ";  mov %rcx, " A(
-																																																						   0xe0) ";  mov %rdx, " A(0xe8) ";  mov %rbx, " A(0xf0) "\n"
-																																																													 "	mov %rsp, " A(0xf8) ";  mov %rbp, " A(0x100) "; mov %rsi, " A(
-																																																														 0x108) "; mov %rdi, " A(0x110) "\n"
-																																																																		"	mov %r8,  " A(0x118) "; mov %r9,  " A(0x120) "; mov %r10, " A(0x128) "; mov %r11, " A(
-																																																																			0x130) "\n"
-																																																																			       "	mov %r12, " A(0x138) "; mov %r13, " A(0x140) "; mov %r14, " A(
-																																																																				       0x148) "; mov %r15, " A(0x150) "\n"
-																																																																								      "	mov " A(
-																																																																									      0xc0) ", %rsp\n"
-																																																																										    "	pushfq; popq " A(
-																																																																											    0x158) "; pushq $2; popfq\n"
-																																																																												   "native_signalled:\n"
-																																																																												   "	rdfsbase %rax; mov %rax, " A(
-																																																																													   0x160) "; mov " A(0xb0) ", %rax; wrfsbase %rax\n"
-																																																																																   "	rdgsbase %rax; mov %rax, " A(
-																																																																																	   0x168) "; mov " A(0xb8) ", %rax; wrgsbase %rax\n"
-																																																																																				   "	cmpq $0, " A(0xc8) "\n"
-																																																																																							   "	je 1f\n"
-																																																																																							   "	mov " A(
-																																																																																								   0xd0) ", %eax; xor %edx, %edx\n"
-																																																																																									 "	mov $" A(
-																																																																																										 0x1200) ", %ecx\n"
-																																																																																											 "	xsave64 (%rcx)\n"
-																																																																																											 "	fninit; ldmxcsr " A(
-																																																																																												 0x178) "; vzeroupper\n"
-																																																																																													"1:	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
-																																																																																													"	ret\n"
-																																																																																													/* The kernel enters handlers with AC as it was. */
-																																																																																													"native_handler_entry:\n"
-																																																																																													"	pushfq; andq $~0x44400, (%rsp); popfq\n"
-																																																																																													"	jmp native_handler\n");
+	"	mov %rsp, STACK\n"
+	"	cmpq $0, WITH_XSTATE\n"
+	"	je 1f\n"
+	"	mov XCR0, %eax; xor %edx, %edx\n"
+	"	mov $XIN, %ecx\n"
+	"	xrstor64 (%rcx)\n"
+	"1:	mov GS, %rax; wrgsbase %rax\n"
+	"	pushq FRAME + 32; pushq FRAME + 24; pushq FRAME + 16; pushq FRAME + 8; pushq FRAME\n"
+	"	mov IN + 0x0, %rax; mov IN + 0x8, %rcx; mov IN + 0x10, %rdx\n"
+	"	mov IN + 0x18, %rbx; mov IN + 0x28, %rbp; mov IN + 0x30, %rsi\n"
+	"	mov IN + 0x38, %rdi; mov IN + 0x40, %r8; mov IN + 0x48, %r9\n"
+	"	mov IN + 0x50, %r10; mov IN + 0x58, %r11; mov IN + 0x60, %r12\n"
+	"	mov IN + 0x68, %r13; mov IN + 0x70, %r14; mov IN + 0x78, %r15\n"
+	"	iretq\n"
+	"native_exit:\n"
+	"	mov %rax, OUT + 0x0; mov %rcx, OUT + 0x8; mov %rdx, OUT + 0x10; mov %rbx, OUT + 0x18\n"
+	"	mov %rsp, OUT + 0x20; mov %rbp, OUT + 0x28; mov %rsi, OUT + 0x30; mov %rdi, OUT + 0x38\n"
+	"	mov %r8, OUT + 0x40; mov %r9, OUT + 0x48; mov %r10, OUT + 0x50; mov %r11, OUT + 0x58\n"
+	"	mov %r12, OUT + 0x60; mov %r13, OUT + 0x68; mov %r14, OUT + 0x70; mov %r15, OUT + 0x78\n"
+	"	mov STACK, %rsp\n"
+	"	pushfq; popq OUT_FLAGS; pushq $2; popfq\n"
+	"native_signalled:\n"
+	"	rdfsbase %rax; mov %rax, OUT_FS; mov FS_HOST, %rax; wrfsbase %rax\n"
+	"	rdgsbase %rax; mov %rax, OUT_GS; mov GS_HOST, %rax; wrgsbase %rax\n"
+	"	cmpq $0, WITH_XSTATE\n"
+	"	je 1f\n"
+	"	mov XCR0, %eax; xor %edx, %edx\n"
+	"	mov $XOUT, %ecx\n"
+	"	xsave64 (%rcx)\n"
+	"	fninit; ldmxcsr MXCSR; vzeroupper\n"
+	"1:	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
+	"	ret\n"
+	/* The kernel enters handlers with AC as it was. */
+	"native_handler_entry:\n"
+	"	pushfq; andq $~0x44400, (%rsp); popfq\n"
+	"	jmp native_handler\n");
+/* clang-format on */
 
 static const int greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
 				REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
