@@ -492,7 +492,7 @@ static bool registers_differ(char *why, size_t size)
 	uint64_t flags = FLAGS_COMPARED;
 
 	if (!options.undefined)
-		flags &= ~flags_undefined(&test.in, &test.state);
+		flags &= ~flags_undefined(&test.in.insn);
 	/* Outside of 64-bit mode the upper halves are undefined: SDM 1, 3.4.1.1. */
 	for (unsigned i = 0; i < (test.form->bits == 64 ? 16u : 8u) && !popa_faulted(); i++)
 		if ((cpu.state.gpr[i] ^ native.gpr[i]) & (test.form->bits == 64 ? UINT64_MAX : UINT32_MAX))
@@ -707,17 +707,22 @@ static void options_parse(int argc, char **argv)
 	}
 }
 
+/* Moves the forms that are wanted to the front. */
 static unsigned forms_select(void)
 {
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < form_count; i++) {
-		if (options.form && strncmp(forms[i].name, options.form, strlen(options.form)))
+		struct form f = forms[i];
+
+		if (options.form && strncmp(f.name, options.form, strlen(options.form)))
 			continue;
-		if (forms[i].excluded && options.list)
-			printf("excluded: %s: %s\n", forms[i].name, forms[i].excluded);
-		if (!forms[i].excluded)
-			forms[n++] = forms[i];
+		if (f.excluded && options.list)
+			printf("excluded: %s: %s\n", f.name, f.excluded);
+		if (f.excluded)
+			continue;
+		forms[i] = forms[n];
+		forms[n++] = f;
 	}
 	return n;
 }
@@ -752,6 +757,7 @@ int main(int argc, char **argv)
 	unsigned selected;
 
 	options_parse(argc, argv);
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	cpu_pin();
 	if (!native_init())
 		return 77;

@@ -79,7 +79,7 @@ bool native_owns(uint64_t address);
 uint32_t native_xstate_bytes(void);
 
 /* --- tolerance.c: what is not defined, with the source of it. */
-uint64_t flags_undefined(const struct instruction *in, const struct x86_state *before);
+uint64_t flags_undefined(const ZydisDecodedInstruction *insn);
 const char *exclusion(const ZydisDecodedInstruction *insn);
 bool encoding_varies(const ZydisDecodedInstruction *insn);
 bool length_varies(const ZydisDecodedInstruction *insn);

@@ -185,7 +185,7 @@ static bool encoding_add(struct instruction *in, unsigned bits)
 		e.rex = insn->attributes & ZYDIS_ATTRIB_HAS_REX ? insn->raw.rex.offset + 1 : 0;
 	else
 		e.vex = insn->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ? 1 : 2;
-	if (!(f->encodings & (f->encodings + 7)) || !(f->encodings % 8))
+	if (f->encodings % 8 == 0)
 		f->encoding = realloc(f->encoding, (f->encodings + 8) * sizeof(e));
 	if (!f->encoding)
 		abort();

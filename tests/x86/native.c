@@ -218,6 +218,10 @@ uint32_t native_xstate_bytes(void)
 
 bool native_owns(uint64_t address)
 {
+#ifdef __SANITIZE_ADDRESS__ /* its shadow, of all of the address space */
+	if (address >= 0x7fff7000 && address < 0x100080000000)
+		return true;
+#endif
 	return (address >= STUB - 64 && address < STUB + 4096) ||
 	       (address >= AREA - 64 && address < AREA + sizeof(*area) + 4096);
 }

@@ -60,11 +60,10 @@ static const struct undefined {
 	{M(RCR), OF},
 };
 
-uint64_t flags_undefined(const struct instruction *in, const struct x86_state *before)
+uint64_t flags_undefined(const ZydisDecodedInstruction *insn)
 {
-	(void)before;
 	for (unsigned i = 0; i < sizeof(undefined) / sizeof(*undefined); i++)
-		if (undefined[i].mnemonic == in->insn.mnemonic)
+		if (undefined[i].mnemonic == insn->mnemonic)
 			return undefined[i].flags;
 	return 0;
 }
