@@ -311,11 +311,17 @@ bool operand_write(struct context *c, unsigned n, uint64_t value)
 	}
 }
 
+/* #AC is for accesses of 2, 4 and 8 bytes: SDM 2, table 2-21. */
+static bool bytes_aligned(struct context *c, uint64_t linear, uint32_t size)
+{
+	return size > 8 || alignment_check(c, linear, size);
+}
+
 bool operand_read_bytes(struct context *c, unsigned n, void *to, uint32_t size)
 {
 	uint64_t linear;
 
-	return operand_linear(c, n, size, ACCESS_READ, &linear) &&
+	return operand_linear(c, n, size, ACCESS_READ, &linear) && bytes_aligned(c, linear, size) &&
 	       linear_read(c, linear, to, size, ACCESS_READ);
 }
 
@@ -323,5 +329,6 @@ bool operand_write_bytes(struct context *c, unsigned n, const void *from, uint32
 {
 	uint64_t linear;
 
-	return operand_linear(c, n, size, ACCESS_WRITE, &linear) && linear_write(c, linear, from, size);
+	return operand_linear(c, n, size, ACCESS_WRITE, &linear) && bytes_aligned(c, linear, size) &&
+	       linear_write(c, linear, from, size);
 }

@@ -34,6 +34,9 @@ static bool branch_target(struct context *c, uint64_t *rip)
 {
 	if (is_far(c))
 		return stop_unknown(c, NULL);
+	/* Zydis says 64 bits where AMD's processors read 16. */
+	if (operand_is_memory(c, 0))
+		c->op[0].size = (ZyanU16)(branch_size(c) * 8);
 	if (!operand_read(c, 0, rip))
 		return false;
 	if (operand(c, 0)->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
@@ -118,13 +121,13 @@ bool do_into(struct context *c)
 bool do_bound(struct context *c)
 {
 	uint32_t size = operand_size(c, 0);
-	uint8_t bytes[8];
-	uint64_t index, low = 0, high = 0;
+	enum x86_segment_register seg = operand_segment(c, 1);
+	uint64_t index, low, high, at = operand_offset(c, 1);
 
-	if (!operand_read(c, 0, &index) || !operand_read_bytes(c, 1, bytes, 2 * size))
+	/* Two accesses: each with its own checks. */
+	if (!operand_read(c, 0, &index) || !segment_read(c, seg, at, &low, size) ||
+	    !segment_read(c, seg, at + size, &high, size))
 		return false;
-	memcpy(&low, bytes, size);
-	memcpy(&high, bytes + size, size);
 	if ((int64_t)sign_extend(index, size) < (int64_t)sign_extend(low, size) ||
 	    (int64_t)sign_extend(index, size) > (int64_t)sign_extend(high, size))
 		return stop_exception(c, VECTOR_BR);

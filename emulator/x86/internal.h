@@ -311,6 +311,8 @@ uint8_t *xstate_component(struct context *c, unsigned component);
 void xstate_written(struct context *c, uint64_t components);
 /* XINUSE; after xstate_ready(). */
 uint64_t xstate_in_use(struct context *c);
+/* Whether MXCSR has its initial value. With another, XGETBV and the compacted forms take SSE for in use. */
+bool xstate_mxcsr_initial(struct context *c);
 
 /* --- syscall.c: before the first instruction of a run. False, with a stop: the caller must supply more. */
 bool syscall_repair(struct context *c);

@@ -203,7 +203,7 @@ bool do_xgetbv(struct context *c)
 	if (gpr_read(c, X86_RCX, 4) == 1) { /* XINUSE */
 		if (!xstate_ready(c))
 			return false;
-		v &= xstate_in_use(c);
+		v &= xstate_in_use(c) | (xstate_mxcsr_initial(c) ? 0 : BIT(XCOMPONENT_SSE));
 	} else if (gpr_read(c, X86_RCX, 4)) {
 		return gp0(c);
 	}

@@ -164,6 +164,8 @@ static bool instruction_admitted(struct context *c)
 		c->cpu->mnemonic = c->insn.mnemonic;
 	if (!c->opcode->execute)
 		return stop_unknown(c, NULL);
+	if (c->insn.meta.isa_ext == ZYDIS_ISA_EXT_KNC)
+		return ud(c); /* of Knights Corner only: LZCNT and others with a VEX prefix */
 	c->locked = (lock || c->insn.mnemonic == ZYDIS_MNEMONIC_XCHG) && operand_is_memory(c, 0);
 	c->locked_host = NULL;
 	if (c->executed && (c->locked || (c->opcode->rules & RULE_FIRST)))

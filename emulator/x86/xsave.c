@@ -131,8 +131,8 @@ bool do_xsave(struct context *c)
 	if (!xsave_area(c, bytes, ACCESS_WRITE, &x.linear) || !linear_probe_write(c, x.linear, bytes))
 		return false;
 	in_use = xstate_in_use(c);
-	if (load32(xstate_image(c) + AREA_MXCSR) != MXCSR_INITIAL)
-		in_use |= BIT(XCOMPONENT_SSE); /* SDM 1, 13.6 */
+	if (x.compacted && !xstate_mxcsr_initial(c))
+		in_use |= BIT(XCOMPONENT_SSE); /* SDM 1, 13.10 */
 	x.save = form == XSAVE_PLAIN ? x.rfbm : x.rfbm & in_use;
 	mxcsr = x.compacted ? x.save & BIT(XCOMPONENT_SSE)
 			    : x.rfbm & (BIT(XCOMPONENT_SSE) | BIT(XCOMPONENT_AVX));
@@ -161,7 +161,8 @@ static bool header_valid(const struct xrstor *x, const uint8_t *header)
 			return false;
 	if (!x->compacted)
 		return !x->supervisor && !(x->present & ~x->enabled);
-	return !(x->layout & ~XCOMP_COMPACTED & ~x->enabled) && !(x->present & ~x->layout);
+	return !(x->layout & ~XCOMP_COMPACTED & ~x->enabled) &&
+	       !(x->present & ~(x->layout & ~XCOMP_COMPACTED));
 }
 
 static bool header_read(struct context *c, struct xrstor *x)
@@ -215,6 +216,10 @@ static bool legacy_read(struct context *c, struct xrstor *x)
 	return !mxcsr_loaded(x) || xstate_mxcsr_valid(c, load32(x->copy + AREA_MXCSR)) || gp0(c);
 }
 
+/* Their registers from 8 on exist in 64-bit mode only: elsewhere XRSTOR leaves them alone (SDM 1, 13.5). */
+#define VECTOR_COMPONENTS                                                                                    \
+	(BIT(XCOMPONENT_SSE) | BIT(XCOMPONENT_AVX) | BIT(XCOMPONENT_ZMM) | BIT(XCOMPONENT_ZMM_HIGH))
+
 /* Nothing fails from here on. What is not present is zero in the copy, which is the initial configuration of
  * everything but x87. */
 static void component_restore(struct context *c, const struct xrstor *x, unsigned i)
@@ -234,7 +239,7 @@ static void component_restore(struct context *c, const struct xrstor *x, unsigne
 
 static void restore(struct context *c, struct xrstor *x)
 {
-	uint64_t in_use = xstate_in_use(c);
+	uint64_t in_use = xstate_in_use(c), kept;
 	uint32_t mxcsr = load32(xstate_image(c) + AREA_MXCSR);
 
 	if (mxcsr_loaded(x))
@@ -247,7 +252,8 @@ static void restore(struct context *c, struct xrstor *x)
 		if (x->rfbm & BIT(i))
 			component_restore(c, x, i);
 	store32(xstate_image(c) + AREA_MXCSR, mxcsr);
-	in_use = (in_use & ~x->rfbm) | (x->present & x->rfbm);
+	kept = c->code_bits == 64 ? 0 : VECTOR_COMPONENTS; /* the registers from 8 on */
+	in_use = (in_use & (~x->rfbm | kept)) | (x->present & x->rfbm);
 	if (mxcsr != MXCSR_INITIAL)
 		in_use |= BIT(XCOMPONENT_SSE); /* otherwise KVM would not take it */
 	store64(xstate_image(c) + AREA_HEADER, in_use);

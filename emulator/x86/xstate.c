@@ -37,6 +37,11 @@ uint64_t xstate_in_use(struct context *c)
 	return load64(xstate_image(c) + AREA_HEADER);
 }
 
+bool xstate_mxcsr_initial(struct context *c)
+{
+	return load32(xstate_image(c) + AREA_MXCSR) == MXCSR_INITIAL;
+}
+
 void xstate_written(struct context *c, uint64_t components)
 {
 	store64(xstate_image(c) + AREA_HEADER, xstate_in_use(c) | components);
@@ -239,6 +244,18 @@ static bool x87_pending(struct context *c)
 	return xstate_image(c)[2] & 0x80;
 }
 
+/* TOP becomes 0 (SDM 3B, table 12-3). The image has the registers in the order of the stack: they turn. */
+static void x87_top_clear(uint8_t *image)
+{
+	unsigned top = image[3] >> 3 & 7;
+	uint8_t old[8 * 16];
+
+	memcpy(old, image + AREA_ST, sizeof(old));
+	for (unsigned i = 0; i < 8; i++)
+		memcpy(image + AREA_ST + 16 * ((i + top) & 7), old + 16 * i, 16);
+	image[3] &= 0xc7;
+}
+
 bool do_emms(struct context *c)
 {
 	if (c->s->cr0 & CR0_EM)
@@ -248,6 +265,7 @@ bool do_emms(struct context *c)
 	if (x87_pending(c))
 		return stop_exception(c, VECTOR_MF);
 	xstate_image(c)[4] = 0; /* all tags empty, in the abridged form */
+	x87_top_clear(xstate_image(c));
 	xstate_written(c, BIT(XCOMPONENT_X87));
 	return true;
 }
