@@ -39,12 +39,9 @@
 #include "vmm/handoff.h"
 #include "vmm/in_process.h"
 #include "vmm/stats.h"
+#include "vmm/typing.h"
 
-#define SPIN_NS 50000u /* a spinning side gives up its CPU after this long */
-#define INPUT_WAIT_NS                                                                                        \
-	1000000u              /* typed input: how long the main thread waits before it looks around again    \
-			       */
-#define INPUT_REQUESTS     16 /* typed input: requests one after another before it looks around */
+#define SPIN_NS            50000u /* a spinning side gives up its CPU after this long */
 #define KICK_EVERY_MS      2
 #define OUTPUT_PATIENCE_NS 500000000u
 
@@ -297,61 +294,6 @@ static void handle_signal(struct vm *v, int signal_fd)
 		vm_stop(v, EXIT_GUEST_ENDED, "stopped by signal %u", info.ssi_signo);
 }
 
-/* Typed input on its way to the UART: one request at a time, never waited for longer than INPUT_WAIT_NS. */
-struct typing {
-	struct console_input input;
-	struct handoff handoff;
-	bool sent;    /* a request is under way */
-	bool refused; /* the UART has taken nothing; wait until it has room */
-};
-
-static void send_input(struct typing *t)
-{
-	struct request *req = handoff_request(&t->handoff);
-
-	req->kind = REQUEST_INPUT;
-	req->count = t->input.count;
-	memcpy(req->data, t->input.byte, t->input.count);
-	handoff_send(&t->handoff);
-	t->sent = true;
-}
-
-/* Goes on until there is nothing to send, the UART wants nothing, or it takes too long. A guest that makes
- * and takes back room all the time must not keep the main thread here. */
-static void type(struct vm *v, struct typing *t)
-{
-	struct reply reply;
-	int err;
-
-	for (int i = 0; i < INPUT_REQUESTS; i++) {
-		if (!t->sent) {
-			/* Room that was announced while a request was under way may concern its refusal, so
-			 * it is only taken note of here, when the next one can be sent. */
-			if (t->refused && atomic_exchange(&v->console_room, false))
-				t->refused = false;
-			if (t->refused || !t->input.count || handoff_busy(&t->handoff))
-				return;
-			send_input(t);
-		}
-		err = handoff_poll(&t->handoff, INPUT_WAIT_NS, &reply);
-		if (err == -ETIME) /* completed by force: nothing was taken */
-			reply.count = 0;
-		else if (err)
-			return;
-		t->sent = false;
-		t->refused = reply.count == 0 && err == 0;
-		console_input_taken(&t->input, reply.count);
-	}
-}
-
-/* How long the main thread may sleep, as poll() takes it. Room that is announced from now on wakes it. */
-static int typing_timeout_ms(struct vm *v, struct typing *t)
-{
-	if (t->sent || handoff_busy(&t->handoff))
-		return 1;
-	return t->input.count && (!t->refused || atomic_load(&v->console_room)) ? 0 : -1;
-}
-
 static int open_signals(struct failure *f)
 {
 	static const int by_descriptor[] = {SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT};
@@ -387,13 +329,13 @@ static void watch(struct vm *v, int signal_fd)
 		[WAIT_EMULATOR] = {.events = POLLIN},
 		[WAIT_INPUT] = {.events = POLLIN},
 	};
-	struct typing t = {0};
+	struct typing t;
 	uint64_t woken;
 
-	handoff_init(&t.handoff, v, v->machine.vcpus);
+	typing_init(&t, v);
 	while (!vm_stop_told(
 		v)) { /* and not before: the reason may come from a thread that nobody waits for */
-		int timeout_ms = sooner(emulator_tend(v), typing_timeout_ms(v, &t));
+		int timeout_ms = sooner(emulator_tend(v), typing_timeout_ms(&t, v));
 
 		wait[WAIT_EMULATOR].fd = v->active.dead ? -1 : v->active.pidfd;
 		wait[WAIT_INPUT].fd = console_input_wanted(&t.input) ? STDIN_FILENO : -1;
@@ -416,7 +358,7 @@ static void watch(struct vm *v, int signal_fd)
 			console_input_read(&t.input);
 		if (t.input.quit)
 			vm_stop(v, EXIT_GUEST_ENDED, "ended by Ctrl-A X");
-		type(v, &t);
+		typing_go_on(&t, v);
 	}
 }
 
