@@ -102,7 +102,7 @@ static int set_mem(struct options *o, char *s, struct failure *f)
 	return 0;
 }
 
-/* Cuts ",ro" off in place: the words of a command line belong to the program. */
+/* The words stay as they are: dvmm-in-process gets them once more. A path without ",ro" is a copy, for as long as we live. */
 static int set_disk(struct options *o, char *s, struct failure *f)
 {
 	size_t len = strlen(s);
@@ -114,8 +114,8 @@ static int set_disk(struct options *o, char *s, struct failure *f)
 	if (!*s)
 		return fail_with(f, EXIT_USAGE,
 				 "--disk: a path is missing; write --disk PATH or --disk PATH,ro");
-	if (read_only)
-		s[len - 3] = '\0';
+	if (read_only && !(s = strndup(s, len - 3)))
+		return fail_with(f, EXIT_HOST, "out of memory");
 	o->disk[o->disks++] = (struct disk_option){.path = s, .read_only = read_only};
 	return 0;
 }
