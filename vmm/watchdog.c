@@ -158,7 +158,9 @@ static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_
 {
 	struct vm *vm = d->vm;
 	struct watch *w = &vm->watch[slot];
-	const struct request *req = request_of(d, slot);
+	/* Before the decision: from then on the vCPU fills in its next request. */
+	const bool port = request_of(d, slot)->space == BUS_PIO;
+	const uint64_t addr = request_of(d, slot)->addr, kind = request_of(d, slot)->kind;
 	uint64_t began_ns = atomic_load(&w->began_ns);
 	int from = slot < vm->machine.vcpus ? atomic_load(&vm->vcpu[slot].cpu) : -1;
 	int to;
@@ -177,11 +179,11 @@ static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_
 	atomic_store(&w->forced_seq, seq);
 	wake_owner(d, slot);
 	set_free(d, slot, watchdog_unbound_until_ns(began_ns, now_ns));
-	PROBE4(force, slot, req->kind, req->addr, now_ns - began_ns);
+	PROBE4(force, slot, kind, addr, now_ns - began_ns);
 	atomic_fetch_add(&vm->counted.forced, 1);
 	atomic_fetch_add(&vm->counted.repins, to >= 0);
 	log_warn("vCPU %u: operation at %s 0x%llx completed by force after %llu ms, CPU %d -> %d", slot,
-		 req->space == BUS_PIO ? "port" : "address", (unsigned long long)req->addr,
+		 port ? "port" : "address", (unsigned long long)addr,
 		 (unsigned long long)(now_ns - began_ns) / 1000000, from, to >= 0 ? to : from);
 }
 
