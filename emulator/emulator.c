@@ -119,7 +119,8 @@ static void start_ring(struct emulator *e)
 	if (err)
 		fail("cannot set up io_uring", err);
 	io_show_beat(&e->io, &mailbox_control(e->requests)->beat, mailbox_io_beat(e->replies));
-	e->eventfds = (struct eventfd_range){FD_FIRST_DEVICE, e->machine->beat_fd};
+	e->eventfds = (struct eventfd_range){FD_FIRST_DEVICE, FD_FIRST_DEVICE - 1};
+	close(e->machine->beat_fd); /* the ring has it */
 	for (uint32_t i = 0; i < e->machine->devices; i++) {
 		const struct machine_device *d = &e->machine->device[i];
 

@@ -97,7 +97,7 @@ struct machine {
 	uint32_t handoff;   /* enum handoff_mode */
 	uint32_t spin_ns;   /* how long a spinning side spins before it sleeps */
 	uint32_t count_instructions; /* not 0: those emulated are counted (mailbox_counts()) */
-	int32_t beat_fd;    /* eventfd by which the I/O thread is asked whether it lives; 0: none */
+	int32_t beat_fd;    /* pipe by which the I/O thread is asked whether it lives; 0: none */
 	int32_t worker_cpu[MACHINE_MAX_VCPUS +
 			   1]; /* CPU of each worker, -1: any; the last one is dvmm's own */
 	struct machine_device device[MACHINE_MAX_DEVICES];

@@ -4,7 +4,7 @@
  * it is in its sandbox; one that stands by, and takes over when the active one has died.
  *
  * Numbers: the four memory files, then all eventfds in one run (so that a filter can name them by a range),
- * then the backing files. Nothing else reaches the child.
+ * then the backing files and the pipe of the beat. Nothing else reaches the child.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -57,13 +57,13 @@ static void assign_descriptors(struct vm *vm, struct descriptors *d, struct mach
 	pass(d, vm->replies.fd, FD_REPLY);
 	pass(d, vm->region.fd, FD_REGION);
 	pass(d, vm->ram.fd, FD_MEMORY);
-	pass_next(d, vm->machine.beat_fd, &theirs->beat_fd);
 	for (uint32_t i = 0; i < vm->machine.devices; i++) {
 		pass_next(d, vm->machine.device[i].irq_fd, &theirs->device[i].irq_fd);
 		pass_next(d, vm->machine.device[i].queue_fd, &theirs->device[i].queue_fd);
 	}
 	for (uint32_t i = 0; i < vm->machine.devices; i++)
 		pass_next(d, vm->machine.device[i].file_fd, &theirs->device[i].file_fd);
+	pass_next(d, vm->machine.beat_fd, &theirs->beat_fd);
 }
 
 /* For messages: what the operator named, or what everybody calls it. */
@@ -124,8 +124,23 @@ static int request_emulator(struct vm *vm, struct emulator_process *e)
 	return spawner_request(vm->spawner.socket, SPAWNER_START, incarnation, 0, 0);
 }
 
+/* A pipe, because an eventfd that both sides can write could be filled up by a hostile emulator, and the watchdog would wait.
+ * Only our end does not block. */
+static int make_beat(struct vm *vm, struct failure *f)
+{
+	int end[2];
+
+	if (pipe2(end, O_CLOEXEC) < 0 || fcntl(end[1], F_SETFL, O_WRONLY | O_NONBLOCK) < 0)
+		return fail_with(f, EXIT_HOST, "cannot create a pipe: %s", strerror(errno));
+	vm->machine.beat_fd = end[0];
+	vm->beat_write_fd = end[1];
+	return 0;
+}
+
 int emulator_start(struct vm *vm, struct failure *f)
 {
+	if (make_beat(vm, f))
+		return -1;
 	if (spawner_start(vm, &vm->spawner, f))
 		return -1;
 	vm->standby = (struct emulator_process){.pidfd = -1};

@@ -222,8 +222,6 @@ int machine_build(struct machine *m, const struct options *o, struct failure *f)
 	m->vcpus = o->cpus;
 	m->ram_bytes = o->mem_bytes;
 	m->count_instructions = o->stats != NULL;
-	if (new_eventfd(&m->beat_fd, 0, f))
-		return -1;
 	for (size_t i = 0; i < sizeof(pc_devices) / sizeof(pc_devices[0]); i++) {
 		struct machine_device d = pc_devices[i];
 

@@ -107,6 +107,7 @@ struct vm {
 	struct topology allowed; /* CPUs that vCPUs and workers may be moved to */
 	_Atomic uint64_t moves;  /* changes to the machine's worker_cpu */
 	struct watch watch[MAILBOX_SLOTS];
+	int beat_write_fd;    /* the other end of machine.beat_fd, ours alone; does not block */
 	uint64_t io_asked_ns; /* when the I/O thread was last asked whether it lives (with emulator_lock) */
 	struct {
 		_Atomic uint64_t forced, repins, restarts;

@@ -253,7 +253,7 @@ void watchdog_ask_io(struct vm *vm, uint64_t now_ns)
 
 	vm->io_asked_ns = now_ns;
 	__atomic_fetch_add(&mailbox_control(vm->requests.at)->beat, 1, __ATOMIC_SEQ_CST);
-	if (write(vm->machine.beat_fd, &one, sizeof(one)) < 0)
+	if (write(vm->beat_write_fd, &one, sizeof(one)) < 0) /* full: it has been asked often enough */
 		log_debug("the I/O thread cannot be asked: %s", strerror(errno));
 }
 
