@@ -259,8 +259,29 @@ static int create_guest(struct vm *v, struct failure *f)
 	return 0;
 }
 
-/* Everything up to the first guest instruction. */
-static int prepare(struct vm *v, struct failure *f)
+/*
+ * All that the emulator, which is on its way into its sandbox meanwhile, is not needed for. The threads are held at
+ * the gate, which stays closed until let_go().
+ */
+static int start_threads(struct vm *v, struct filter *own, struct failure *f)
+{
+	int err = filter_build(own, FILTER_MAIN, &(struct filter_fds){0});
+
+	if (err)
+		return fail_with(f, EXIT_HOST, "cannot build the main thread's system call filter: %s",
+				 strerror(-err));
+	pthread_mutex_lock(&v->gate);
+	if (!v->options->in_process && watchdog_start(v, f))
+		return -1;
+	for (uint32_t i = 0; i < v->machine.vcpus; i++)
+		if (vcpu_start(&v->vcpu[i], f))
+			return -1; /* nothing has been lost: exit ends the threads that did start */
+	image_release_startup();
+	return 0;
+}
+
+/* Everything up to the first guest instruction. *own becomes the main thread's filter. */
+static int prepare(struct vm *v, struct filter *own, int *dump_fd, struct failure *f)
 {
 	struct boot_files files;
 
@@ -271,10 +292,24 @@ static int prepare(struct vm *v, struct failure *f)
 	/* The spawner is split off before there is a descriptor of KVM that it could inherit. */
 	if (v->options->in_process ? in_process->start(v, f) : emulator_start(v, f))
 		return -1;
-	if (kvm_open(v, f) || stage_kernel(v, &files, f) || create_guest(v, f) ||
+	if (kvm_open(v, f) || stage_kernel(v, &files, f) || create_guest(v, f) || start_threads(v, own, f) ||
 	    (!v->options->in_process && emulator_wait_ready(v, f)))
 		return -1;
-	return enter_kernel(v, &files, f);
+	return enter_kernel(v, &files, f) || open_dump(v, dump_fd, f) ? -1 : 0;
+}
+
+/* The guest runs from here on, and this thread has no more freedom than it needs. */
+static void let_go(struct vm *v, const struct filter *own)
+{
+	int err;
+
+	console_terminal_raw();
+	v->started_ns = monotonic_ns();
+	err = filter_load(own);
+	if (err)
+		vm_stop(v, EXIT_HOST, "cannot install the main thread's system call filter: %s",
+			strerror(-err));
+	pthread_mutex_unlock(&v->gate);
 }
 
 /* What the main thread waits for while the guest runs. */
@@ -420,31 +455,9 @@ static void write_stats(struct vm *v)
 	stats_close(v->stats);
 }
 
-/* Runs the prepared guest to its end; returns the exit status, or -1: it could not be started. */
-static int run(struct vm *v, int signal_fd, struct failure *f)
+/* Sees the guest, which runs, to its end; returns the exit status. */
+static int run(struct vm *v, int signal_fd, int dump_fd)
 {
-	struct filter filter;
-	int dump_fd, err = filter_build(&filter, FILTER_MAIN, &(struct filter_fds){0});
-
-	if (err)
-		return fail_with(f, EXIT_HOST, "cannot build the main thread's system call filter: %s",
-				 strerror(-err));
-	if (open_dump(v, &dump_fd, f))
-		return -1;
-	if (!v->options->in_process && watchdog_start(v, f))
-		return -1;
-	console_terminal_raw();
-	image_release_startup();
-	v->started_ns = monotonic_ns();
-	pthread_mutex_lock(&v->gate);
-	for (uint32_t i = 0; i < v->machine.vcpus; i++)
-		if (vcpu_start(&v->vcpu[i], f))
-			return -1; /* nothing has been lost: exit ends the threads that did start */
-	err = filter_load(&filter);
-	if (err)
-		vm_stop(v, EXIT_HOST, "cannot install the main thread's system call filter: %s",
-			strerror(-err));
-	pthread_mutex_unlock(&v->gate);
 	watch(v, signal_fd);
 	collect_vcpus(v);
 	console_terminal_restore();
@@ -502,7 +515,8 @@ static void set_policy(struct vm *v)
 static int start(const struct options *o)
 {
 	struct failure f = {0};
-	int signal_fd, status = -1;
+	struct filter own;
+	int signal_fd, dump_fd, status = -1;
 
 	vm.options = o;
 	pthread_mutex_init(&vm.gate, NULL);
@@ -514,10 +528,12 @@ static int start(const struct options *o)
 	signal_fd = open_signals(&f);
 	if (vm.wake_fd < 0)
 		fail_with(&f, EXIT_HOST, "cannot create an eventfd: %s", strerror(errno));
-	else if (signal_fd >= 0 && prepare(&vm, &f))
+	else if (signal_fd >= 0 && prepare(&vm, &own, &dump_fd, &f)) {
 		stats_close(vm.stats); /* removes the file if we have made it */
-	else if (signal_fd >= 0)
-		status = run(&vm, signal_fd, &f);
+	} else if (signal_fd >= 0) {
+		let_go(&vm, &own);
+		status = run(&vm, signal_fd, dump_fd);
+	}
 	if (status >= 0)
 		return status;
 	log_error("%s", f.text);

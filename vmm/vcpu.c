@@ -282,28 +282,20 @@ static void run_guest(struct vcpu *vcpu)
 	}
 }
 
-/* The main thread filters itself last, because it has to start the others; no guest runs before. */
-static void enter_guest(struct vcpu *vcpu)
-{
-	pthread_mutex_lock(&vcpu->vm->gate);
-	pthread_mutex_unlock(&vcpu->vm->gate);
-	run_guest(vcpu);
-}
-
 static void *vcpu_main(void *arg)
 {
 	struct vcpu *vcpu = arg;
 	int err = sched_pin_thread(0, vcpu->cpu);
 
 	atomic_store(&vcpu->tid, gettid());
-	stats_vcpu_start(vcpu->vm->stats, vcpu->index, vcpu->cpu);
 	if (!err)
 		err = filter_load(&vcpu->filter);
 	if (err)
 		vm_stop(vcpu->vm, EXIT_HOST, "vCPU %u: cannot be bound to CPU %d and filtered: %s",
 			vcpu->index, vcpu->cpu, strerror(-err));
-	else
-		enter_guest(vcpu);
+	vm_pass_gate(vcpu->vm);
+	stats_vcpu_start(vcpu->vm->stats, vcpu->index, vcpu->cpu);
+	run_guest(vcpu);
 	stats_vcpu_end(vcpu->vm->stats, vcpu->index);
 	atomic_store(&vcpu->running, false);
 	vm_wake_main(vcpu->vm);

@@ -115,8 +115,7 @@ struct vm {
 	struct core *core; /* in-process only */
 	struct io *io;
 
-	pthread_mutex_t gate; /* held until every thread of dvmm has its filter; who may run the guest has
-				 passed it */
+	pthread_mutex_t gate; /* the main thread holds it until all is ready and filtered: vm_pass_gate() */
 	uint64_t started_ns;  /* when the guest was let go */
 
 	int wake_fd;              /* eventfd: something for the main thread to look at */
@@ -130,6 +129,9 @@ void vm_stop(struct vm *vm, int status, const char *format, ...) __attribute__((
 bool vm_stopping(struct vm *vm);
 /* The same, once status and reason can be read. */
 bool vm_stop_told(struct vm *vm);
+
+/* Where the other threads wait until the guest may run. */
+void vm_pass_gate(struct vm *vm);
 
 /* Has the main thread look at the VM. Any thread; async-signal-safe. */
 void vm_wake_main(struct vm *vm);

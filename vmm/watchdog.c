@@ -319,6 +319,8 @@ static void *watchdog_main(void *arg)
 			strerror(-err));
 		return NULL;
 	}
+	vm_pass_gate(d->vm);
+	watchdog_ask_io(d->vm, monotonic_ns());
 	for (;;)
 		sleep_until(watchdog_look(d->vm));
 }
@@ -331,7 +333,6 @@ int watchdog_start(struct vm *vm, struct failure *f)
 	int err;
 
 	d->vm = vm;
-	watchdog_ask_io(vm, monotonic_ns());
 	if (getrandom(&d->random, sizeof(d->random), GRND_NONBLOCK) < 0)
 		d->random = monotonic_ns();
 	err = filter_build(&d->filter, FILTER_MAIN, &(struct filter_fds){0});
