@@ -2,16 +2,16 @@
 /*
  * dvmm-emulator: the process that holds all device models and can do nothing but compute.
  *
- * Started by dvmm with descriptors at fixed numbers (mailbox.h). main() reads as the order in which power is
- * given up: map what was passed, close what is no longer needed, make the ring, enter the sandbox, start the
- * workers, and have every thread install its own system call filter, its own last act of freedom. Only then
- * the kernel file is looked at and dvmm told that we are ready, and only after that the first byte that a
- * guest controls arrives.
+ * Started by dvmm with descriptors at fixed numbers (mailbox.h). main() and emulate() read as the order in which power
+ * is given up. The one process that is started maps what was passed, enters the sandbox, and becomes the spawner
+ * (spawner.h). Each emulator that is forked from it makes its ring, closes what is no longer needed, starts the workers,
+ * and has every thread install its own system call filter, its last act of freedom. Only then the kernel file
+ * is looked at and dvmm told that we are ready, and only after that the first byte that a guest controls
+ * arrives.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -24,12 +24,14 @@
 #include "emulator/image.h"
 #include "emulator/instruction.h"
 #include "emulator/io.h"
+#include "emulator/spawner.h"
 #include "emulator/worker.h"
 #include "sched/topology.h"
 #include "seccomp/filters.h"
 #include "seccomp/sandbox.h"
 
 #define WORKER_STACK (128u << 10)
+#define RING_FD      0 /* the lowest number: there is no standard input */
 
 struct emulator {
 	const struct machine *machine; /* in the request file, which we cannot write */
@@ -41,11 +43,10 @@ struct emulator {
 	struct worker worker[MAILBOX_SLOTS];
 	struct instruction instruction[MACHINE_MAX_VCPUS];
 	struct x86_cpu cpu[MACHINE_MAX_VCPUS]; /* takes no memory until it is used */
-	struct eventfd_range {
-		int first, last;
-	} eventfds;
 	struct filter worker_filter, io_filter;
 	uint32_t incarnation;       /* see mailbox.h */
+	char *title;                /* argv[0] ... */
+	size_t title_room;          /* ... and its size */
 	pthread_barrier_t filtered; /* every thread has its filter */
 	pthread_barrier_t go;       /* we are the active emulator, and the region is in order */
 };
@@ -116,21 +117,15 @@ static void start_ring(struct emulator *e)
 {
 	int err = io_init(&e->io, &e->core);
 
+	if (!err && e->io.ring.ring_fd != RING_FD) /* which the filters name */
+		err = -EBADFD;
 	if (err)
 		fail("cannot set up io_uring", err);
 	io_show_beat(&e->io, &mailbox_control(e->requests)->beat, mailbox_io_beat(e->replies));
-	e->eventfds = (struct eventfd_range){FD_FIRST_DEVICE, FD_FIRST_DEVICE - 1};
 	close(e->machine->beat_fd); /* the ring has it */
-	for (uint32_t i = 0; i < e->machine->devices; i++) {
-		const struct machine_device *d = &e->machine->device[i];
-
-		if (d->file_fd >= 0)
-			close(d->file_fd);
-		if (d->irq_fd > e->eventfds.last)
-			e->eventfds.last = d->irq_fd;
-		if (d->queue_fd > e->eventfds.last)
-			e->eventfds.last = d->queue_fd;
-	}
+	for (uint32_t i = 0; i < e->machine->devices; i++)
+		if (e->machine->device[i].file_fd >= 0)
+			close(e->machine->device[i].file_fd);
 }
 
 static void *worker_main(void *arg)
@@ -139,6 +134,8 @@ static void *worker_main(void *arg)
 	int err = sched_pin_thread(0, __atomic_load_n(&emulator.machine->worker_cpu[w->slot], __ATOMIC_RELAXED));
 	char name[16];
 
+	__atomic_store_n(mailbox_worker_tid(emulator.replies, w->slot, emulator.incarnation), gettid(),
+			 __ATOMIC_RELAXED);
 	worker_name(name, w->slot);
 	prctl(PR_SET_NAME, name);
 	if (err)
@@ -196,13 +193,19 @@ static void start_workers(struct emulator *e)
 
 static void build_filters(struct emulator *e)
 {
-	const struct filter_fds fds = {
-		.first_event = e->eventfds.first,
-		.last_event = e->eventfds.last,
-		.ring = e->io.ring.ring_fd,
-	};
-	int err = filter_build(&e->worker_filter, FILTER_WORKER, &fds);
+	struct filter_fds fds = {
+		.first_event = FD_FIRST_DEVICE, .last_event = FD_FIRST_DEVICE - 1, .ring = RING_FD};
+	int err;
 
+	for (uint32_t i = 0; i < e->machine->devices; i++) {
+		const struct machine_device *d = &e->machine->device[i];
+
+		if (d->irq_fd > fds.last_event)
+			fds.last_event = d->irq_fd;
+		if (d->queue_fd > fds.last_event)
+			fds.last_event = d->queue_fd;
+	}
+	err = filter_build(&e->worker_filter, FILTER_WORKER, &fds);
 	if (!err)
 		err = filter_build(&e->io_filter, FILTER_IO, &fds);
 	if (err)
@@ -265,18 +268,24 @@ static void publish_late(void *context, uint32_t slot, const struct reply *reply
 	worker_publish(&e->worker[slot], reply);
 }
 
-int main(int argc, char **argv)
+/* For ps, pidof and so on: the name of the process, and its first argument, as far as there is room. */
+static void set_name(struct emulator *e, const char *name)
+{
+	prctl(PR_SET_NAME, name);
+	if (e->title_room > strlen(name))
+		memcpy(e->title, name, strlen(name) + 1);
+}
+
+/* What each emulator does, from its birth on. */
+static void emulate(uint32_t incarnation)
 {
 	struct emulator *e = &emulator;
 	int err;
 
-	e->incarnation = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 1;
-	map_files(e);
+	set_name(e, "dvmm-emulator");
+	e->incarnation = incarnation;
 	start_ring(e);
-	require(sandbox_enter(status()->message));
-	build_filters(e);
 	start_workers(e);
-	image_release_startup();
 	require(sandbox_seal(largest_disk_bytes(e->machine), status()->message));
 	err = filter_load(&e->io_filter);
 	if (err)
@@ -289,5 +298,19 @@ int main(int argc, char **argv)
 	core_recover(&e->core, unanswered, publish_late, e);
 	pthread_barrier_wait(&e->go);
 	io_run(&e->io);
-	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct emulator *e = &emulator;
+
+	e->title = argv[0];
+	e->title_room = argc > 0 ? strlen(argv[0]) + 1 : 0;
+	set_name(e, "dvmm-spawner");
+	e->incarnation = FIRST_INCARNATION; /* who has it hears of what goes wrong here */
+	map_files(e);
+	require(sandbox_enter(status()->message));
+	build_filters(e);
+	image_release_startup();
+	spawner_serve(e->replies, emulate);
 }

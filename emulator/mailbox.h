@@ -8,8 +8,8 @@
  * one vCPU thread; slot `vcpus`, the last, belongs to dvmm's main thread, for console input. Behind the slots
  * each file has an area per vCPU for the state of a processor (REQUEST_X86), which takes no memory until used.
  *
- * Emulators come and go, the files stay. Each emulator has an incarnation number, from 1 on, as its first
- * argument. It gets ready, sandbox and all, and then waits until control.active is its own number: dvmm sets
+ * Emulators come and go, the files stay. Each emulator has an incarnation number, from 1 on, which the
+ * spawner tells it (emulator/spawner.h). It gets ready, sandbox and all, and then waits until control.active is its own number: dvmm sets
  * that when its predecessor, if any, is dead. A request whose seq differs from its reply's is then still to
  * be answered.
  *
@@ -176,6 +176,14 @@ static inline struct emulator_status *mailbox_status(void *file, uint32_t incarn
 					  (incarnation & 1 ? 0 : 512));
 }
 
+/* The thread id of a slot's worker, as its pid namespace has it: in the slot's page of the reply file, by
+ * incarnation as above (emulator/spawner.h, MOVE). */
+#define WORKER_TID_OFFSET 256u
+static inline int32_t *mailbox_worker_tid(void *file, uint32_t slot, uint32_t incarnation)
+{
+	return (int32_t *)((uint8_t *)file + (uint64_t)slot * MAILBOX_PAGE + WORKER_TID_OFFSET + (incarnation & 1 ? 0 : 4));
+}
+
 /* Where the I/O thread shows that it still does its work: workers have their replies for that. */
 #define IO_BEAT_OFFSET 1024u
 static inline uint32_t *mailbox_io_beat(void *file)
@@ -204,8 +212,8 @@ static inline struct loader_result *mailbox_loader_result(void *file)
 	return (struct loader_result *)((uint8_t *)file + MAILBOX_LOADER_RESULT_OFFSET);
 }
 
-/* Descriptors that the emulator is started with; those of devices follow from FD_FIRST_DEVICE on, as struct
- * machine says. */
-enum emulator_fd { FD_REQUEST = 3, FD_REPLY, FD_REGION, FD_MEMORY, FD_FIRST_DEVICE };
+/* Descriptors that the program is started with; those of devices follow from FD_FIRST_DEVICE on, as struct
+ * machine says. FD_SPAWNER is for the spawner alone. */
+enum emulator_fd { FD_REQUEST = 3, FD_REPLY, FD_REGION, FD_MEMORY, FD_SPAWNER, FD_FIRST_DEVICE };
 
 #endif

@@ -10,7 +10,7 @@
 
 #include "emulator/core.h"
 
-/* What a worker's thread is called (comm), for whoever has to find it from outside. */
+/* What a worker's thread is called (comm), for whoever looks at the process. */
 static inline void worker_name(char name[16], uint32_t slot)
 {
 	snprintf(name, 16, "worker %u", slot % 1000);

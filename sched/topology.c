@@ -268,13 +268,20 @@ int sched_pin_thread(pid_t tid, int cpu)
 	return ret;
 }
 
+void sched_cpu_set(cpu_set_t *set, int cpu, const struct topology *allowed)
+{
+	CPU_ZERO(set);
+	if (cpu >= 0 && cpu < CPU_SETSIZE)
+		CPU_SET(cpu, set);
+	for (unsigned i = 0; cpu < 0 && i < allowed->count; i++)
+		if (allowed->cpu[i].cpu < CPU_SETSIZE)
+			CPU_SET(allowed->cpu[i].cpu, set);
+}
+
 int sched_unbind_thread(pid_t tid, const struct topology *allowed)
 {
 	cpu_set_t set;
 
-	CPU_ZERO(&set);
-	for (unsigned i = 0; i < allowed->count; i++)
-		if (allowed->cpu[i].cpu < CPU_SETSIZE)
-			CPU_SET(allowed->cpu[i].cpu, &set);
+	sched_cpu_set(&set, -1, allowed);
 	return sched_setaffinity(tid, sizeof(set), &set) < 0 ? -errno : 0;
 }

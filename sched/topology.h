@@ -9,6 +9,7 @@
 #ifndef DVMM_SCHED_TOPOLOGY_H
 #define DVMM_SCHED_TOPOLOGY_H
 
+#include <sched.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -60,6 +61,9 @@ int cpu_list_parse(const char *text, int *cpu, unsigned max);
 /* Binds a thread (0: the caller) to one CPU; cpu < 0 leaves it as it is. 0 or -errno: -EINVAL, the CPU is not
  * allowed. */
 int sched_pin_thread(pid_t tid, int cpu);
+
+/* One CPU, or with -1 all of these; those from CPU_SETSIZE on are left out. */
+void sched_cpu_set(cpu_set_t *set, int cpu, const struct topology *allowed);
 
 /* Lets a thread (0: the caller) run on all of these CPUs below CPU_SETSIZE. 0 or -errno. */
 int sched_unbind_thread(pid_t tid, const struct topology *allowed);

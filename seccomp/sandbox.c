@@ -148,11 +148,8 @@ static int restrict_landlock(char error[SANDBOX_ERROR_BYTES])
 
 int sandbox_enter(char error[SANDBOX_ERROR_BYTES])
 {
-	int err;
+	int err = enter_empty_root(error);
 
-	/* A program that is started by descriptor is named after the descriptor's number. */
-	prctl(PR_SET_NAME, "dvmm-emulator", 0, 0, 0);
-	err = enter_empty_root(error);
 	if (!err)
 		err = drop_capabilities(error);
 	if (!err)

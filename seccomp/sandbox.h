@@ -2,11 +2,12 @@
 /*
  * Giving up power from inside, in the program that sandbox_spawn() started.
  *
- * The order in the emulator's main(); each line can do less than the one before:
+ * The order in the emulator's program; each line can do less than the one before:
  *
- *     map the shared files, make the io_uring (disabled, restricted), close what is then no longer needed
+ *     map the shared files
  *     sandbox_enter()          no file can be named, no capability, no new privilege
- *     filter_build() x 2       filters for workers and for the I/O thread, still from this thread
+ *     fork()                   an emulator; all that follows is done by each
+ *     make the io_uring (disabled, restricted), close what is then no longer needed
  *     start the workers        each calls filter_load() first, then waits at a barrier
  *     sandbox_seal()           no new descriptor, no new memory, files cannot grow
  *     filter_load()            this thread becomes the I/O thread

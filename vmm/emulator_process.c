@@ -3,8 +3,8 @@
  * The life of emulators: which descriptors they get, at which numbers; waiting until the first one says that
  * it is in its sandbox; one that stands by, and takes over when the active one has died.
  *
- * Numbers: the four memory files, then all eventfds in one run (so that a filter can name them by a range),
- * then the backing files and the pipe of the beat. Nothing else reaches the child.
+ * Numbers: the four memory files and the spawner's socket, then all eventfds in one run (so that a filter can name them
+ * by a range), then the backing files and the pipe of the beat. Nothing else reaches the child.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +49,7 @@ static void pass_next(struct descriptors *d, int fd, int32_t *theirs)
 }
 
 /* Decides all numbers; *theirs becomes the machine as the emulator sees it. */
-static void assign_descriptors(struct vm *vm, struct descriptors *d, struct machine *theirs)
+static void assign_descriptors(struct vm *vm, int spawner_end, struct descriptors *d, struct machine *theirs)
 {
 	*theirs = vm->machine;
 	*d = (struct descriptors){.next = FD_FIRST_DEVICE};
@@ -57,6 +57,7 @@ static void assign_descriptors(struct vm *vm, struct descriptors *d, struct mach
 	pass(d, vm->replies.fd, FD_REPLY);
 	pass(d, vm->region.fd, FD_REGION);
 	pass(d, vm->ram.fd, FD_MEMORY);
+	pass(d, spawner_end, FD_SPAWNER);
 	for (uint32_t i = 0; i < vm->machine.devices; i++) {
 		pass_next(d, vm->machine.device[i].irq_fd, &theirs->device[i].irq_fd);
 		pass_next(d, vm->machine.device[i].queue_fd, &theirs->device[i].queue_fd);
@@ -96,18 +97,19 @@ static int open_emulator(const struct options *o, struct failure *f)
 	return fd;
 }
 
-int emulator_describe(struct vm *vm, struct sandbox_spawn *spec, struct sandbox_descriptor *list,
-		      struct failure *f)
+int emulator_describe(struct vm *vm, int spawner_end, struct sandbox_spawn *spec,
+		      struct sandbox_descriptor *list, struct failure *f)
 {
+	static char *argv[] = {"dvmm-emulator", NULL};
 	struct descriptors d;
 	int executable = open_emulator(vm->options, f);
 
 	if (executable < 0)
 		return -1;
-	assign_descriptors(vm, &d, vm->requests.at);
+	assign_descriptors(vm, spawner_end, &d, vm->requests.at);
 	memcpy(list, d.fd, d.count * sizeof(d.fd[0]));
 	*spec = (struct sandbox_spawn){
-		.executable = executable, .descriptors = list, .count = d.count};
+		.executable = executable, .argv = argv, .descriptors = list, .count = d.count};
 	return 0;
 }
 
@@ -121,7 +123,8 @@ static int request_emulator(struct vm *vm, struct emulator_process *e)
 				       .pidfd = -1,
 				       .asked_ns = monotonic_ns(),
 				       .moves_before = atomic_load(&vm->moves)};
-	return spawner_request(vm->spawner.socket, SPAWNER_START, incarnation, 0, 0);
+	return spawner_request(vm->spawner.socket,
+			       &(struct spawner_request){.order = SPAWNER_START, .incarnation = incarnation});
 }
 
 /* A pipe, because an eventfd that both sides can write could be filled up by a hostile emulator, and the watchdog would wait.
@@ -153,8 +156,10 @@ void emulator_move_worker(struct vm *vm, uint32_t slot)
 {
 	const struct machine *theirs = vm->requests.at;
 
-	spawner_request(vm->spawner.socket, SPAWNER_MOVE, vm->active.incarnation, slot,
-			theirs->worker_cpu[slot]);
+	struct spawner_request r = {.order = SPAWNER_MOVE, .incarnation = vm->active.incarnation, .slot = slot};
+
+	sched_cpu_set(&r.cpus, theirs->worker_cpu[slot], &vm->allowed);
+	spawner_request(vm->spawner.socket, &r);
 }
 
 static uint32_t status_of(struct vm *vm, const struct emulator_process *e)
@@ -198,16 +203,18 @@ int emulator_wait_ready(struct vm *vm, struct failure *f)
 	struct emulator_status *s = mailbox_status(vm->replies.at, vm->active.incarnation);
 	const struct timespec step = {.tv_nsec = 20000000};
 	const uint64_t start_ns = monotonic_ns();
-	struct spawner_message m;
+	struct spawner_message m = {0};
 	uint32_t state;
 
+	if (spawner_wait_started(&vm->spawner, m.error))
+		return fail_with(f, EXIT_HOST, "%.200s: %.230s", emulator_name(vm), m.error);
 	while ((state = status_of(vm, &vm->active)) == EMULATOR_STARTING || state == EMULATOR_LOADING ||
-	       vm->active.pidfd < 0) {
+	       (state == EMULATOR_READY && vm->active.pidfd < 0)) {
 		int err = spawner_receive(vm->spawner.socket, &m);
 
-		if (err == -EPIPE)
-			return fail_with(f, EXIT_HOST, "the spawner is gone");
-		if (err == 0 && m.event != SPAWNER_STARTED)
+		if (err == -EPIPE && status_of(vm, &vm->active) == EMULATOR_FAILED)
+			continue;
+		if (err == -EPIPE || (err == 0 && m.event != SPAWNER_STARTED))
 			return start_failed(vm, &m, f);
 		if (err == 0)
 			vm->active.pidfd = m.pidfd;
@@ -235,7 +242,6 @@ int emulator_wait_ready(struct vm *vm, struct failure *f)
 
 #define STANDBY_DELAY_NS     100000000ull /* a guest that ends at once needs none */
 #define TAKEOVER_PATIENCE_NS 10000000000ull
-#define END_PATIENCE_MS      100
 #define RETRY_NS                                                                                             \
 	100000000ull /* after a standby that could not be started; twice that after the next one, and so on  \
 		      */
@@ -454,19 +460,14 @@ int emulator_tend(struct vm *vm)
 	return vm->active.dead ? tend_death(vm) : wait_ms;
 }
 
-void emulator_stop_all(struct vm *vm)
+void emulator_kill_all(struct vm *vm)
 {
-	const int pidfds[] = {vm->active.pidfd, vm->standby.pidfd};
+	if (vm->spawner.socket >= 0)
+		spawner_kill(&vm->spawner);
+}
 
-	if (vm->spawner.socket < 0)
-		return;
-	/* Not through the spawner alone: it may be stopped, and then outlive our patience. Closed descriptors
-	 * are nobody's. */
-	for (int i = 0; i < 2; i++)
-		if (pidfds[i] >= 0)
-			syscall(SYS_pidfd_send_signal, pidfds[i], SIGKILL, NULL, 0);
-	spawner_stop(&vm->spawner);
-	for (int i = 0; i < 2; i++)
-		poll(&(struct pollfd){.fd = pidfds[i], .events = POLLIN}, 1,
-		     pidfds[i] >= 0 ? END_PATIENCE_MS : 0);
+void emulator_wait_gone(struct vm *vm)
+{
+	if (vm->spawner.socket >= 0)
+		spawner_wait_gone(&vm->spawner);
 }

@@ -426,7 +426,7 @@ static void release_disks(struct vm *v)
 {
 	const struct flock unlock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
-	emulator_stop_all(v);
+	emulator_wait_gone(v);
 	for (uint32_t i = 0; i < v->machine.devices; i++)
 		if (v->machine.device[i].file_fd >= 0)
 			fcntl(v->machine.device[i].file_fd, F_OFD_SETLK, &unlock);
@@ -459,6 +459,7 @@ static void write_stats(struct vm *v)
 static int run(struct vm *v, int signal_fd, int dump_fd)
 {
 	watch(v, signal_fd);
+	emulator_kill_all(v);
 	collect_vcpus(v);
 	console_terminal_restore();
 	release_disks(v);
@@ -520,7 +521,7 @@ static int start(const struct options *o)
 
 	vm.options = o;
 	pthread_mutex_init(&vm.gate, NULL);
-	vm.spawner.socket = vm.spawner.pidfd = vm.active.pidfd = vm.standby.pidfd = -1;
+	vm.spawner.socket = vm.active.pidfd = vm.standby.pidfd = -1;
 	pthread_mutex_init(&vm.emulator_lock, NULL);
 	set_policy(&vm);
 	vm.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -93,7 +93,8 @@ struct vm {
 	struct vcpu vcpu[MACHINE_MAX_VCPUS];
 
 	struct spawner_handle {
-		int socket, pidfd; /* -1: in-process */
+		int socket; /* -1: in-process */
+		struct sandbox_child process;
 	} spawner;
 	uint32_t incarnations; /* emulators ever asked for */
 	uint32_t
@@ -163,9 +164,9 @@ int cpuid_set(struct vm *vm, struct vcpu *vcpu, struct failure *f);
 /* vmm/emulator_process.c: the life of emulators. Main thread only. */
 struct sandbox_spawn;
 struct sandbox_descriptor;
-/* What the spawner starts: *spec, its list of descriptors, and the machine with the emulator's numbers, in
- * the request file. */
-int emulator_describe(struct vm *vm, struct sandbox_spawn *spec, struct sandbox_descriptor *list,
+/* What is started: *spec, its list of descriptors, spawner_end of a socket among them, and the machine with the emulator's
+ * numbers, in the request file. */
+int emulator_describe(struct vm *vm, int spawner_end, struct sandbox_spawn *spec, struct sandbox_descriptor *list,
 		      struct failure *f);
 /* Starts the spawner and has it start the first emulator; waits until that is in its sandbox and serves. */
 int emulator_start(struct vm *vm, struct failure *f);
@@ -180,8 +181,9 @@ void emulator_move_worker(struct vm *vm, uint32_t slot);
 /* Does what can be done now: a standby is asked for, or takes over. Returns in how many ms to come again, -1:
  * no need. */
 int emulator_tend(struct vm *vm);
-/* Ends the spawner and all emulators, and waits until they are gone. */
-void emulator_stop_all(struct vm *vm);
+/* Kills the spawner and all emulators; and waits until they are gone. */
+void emulator_kill_all(struct vm *vm);
+void emulator_wait_gone(struct vm *vm);
 
 /* vmm/watchdog.c: the thread that bounds operations. */
 int watchdog_start(struct vm *vm, struct failure *f);

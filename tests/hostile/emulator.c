@@ -2,8 +2,8 @@
 /*
  * An emulator that lies: what dvmm has to expect of a dvmm-emulator that somebody has taken over.
  *
- * dvmm starts it with --emulator, in the namespaces and with the descriptors of the real one. It enters no
- * sandbox, so it can try more than a hijacked one could. What it does is named by the word "hostile=NAME" of the guest's command
+ * dvmm starts it with --emulator, in the namespaces and with the descriptors of the real one. The spawner is an honest one, as
+ * it is where an emulator has been taken over. It enters no sandbox, so it can try more than a hijacked one could. What it does is named by the word "hostile=NAME" of the guest's command
  * line, which it finds in guest memory; tests/hostile/run gives the names and says how dvmm has to end.
  *
  * The guest is hello.elf: it writes bytes to COM1 and then switches off by ACPI. The honest part here knows
@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 #include "emulator/futex.h"
 #include "emulator/mailbox.h"
 #include "emulator/loader/loader.h"
+#include "emulator/spawner.h"
 
 #define RING (64u << 10)
 
@@ -377,20 +379,16 @@ static bool is_word(const char *s, const char *value)
 	return !strncmp(s, value, len) && (s[len] == '\0' || s[len] == ' ' || s[len] == ':');
 }
 
-int main(void)
+static void lie(uint32_t incarnation)
 {
 	const char *mode;
 
-	requests = map(FD_REQUEST, PROT_READ);
-	replies = map(FD_REPLY, PROT_READ | PROT_WRITE);
-	machine = (const struct machine *)requests;
-	ram = map(FD_MEMORY, PROT_READ | PROT_WRITE);
-	guest_cmdline = (const char *)ram + BOOT_CMDLINE_GPA;
+	prctl(PR_SET_NAME, "dvmm-emulator");
 	while (!__atomic_load_n(&mailbox_loader_request(requests)->posted, __ATOMIC_SEQ_CST))
 		pause_ns(100000);
 	mode = strstr(guest_cmdline, "hostile=");
 	if (!mode)
-		return 97;
+		_exit(97);
 	mode += strlen("hostile=");
 	load();
 	seed = strchr(mode, ':') ? strtoull(strchr(mode, ':') + 1, NULL, 10) : 1;
@@ -411,5 +409,15 @@ int main(void)
 			serve(honest);
 		}
 	}
-	return 98;
+	_exit(98);
+}
+
+int main(void)
+{
+	requests = map(FD_REQUEST, PROT_READ);
+	replies = map(FD_REPLY, PROT_READ | PROT_WRITE);
+	machine = (const struct machine *)requests;
+	ram = map(FD_MEMORY, PROT_READ | PROT_WRITE);
+	guest_cmdline = (const char *)ram + BOOT_CMDLINE_GPA;
+	spawner_serve(replies, lie);
 }

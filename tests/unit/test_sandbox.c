@@ -291,7 +291,6 @@ START_TEST(seen_from_outside_it_has_nothing)
 		ck_assert_str_eq(status_of(child.pid, sets[i]), "0000000000000000");
 	ck_assert_str_eq(status_of(child.pid, "NoNewPrivs"), "1");
 	ck_assert_str_eq(status_of(child.pid, "Seccomp"), "2");
-	ck_assert_str_eq(status_of(child.pid, "Name"), "dvmm-emulator");
 	snprintf(expected, sizeof(expected), "%u\t%u\t%u\t%u", uid, uid, uid, uid);
 	ck_assert_str_eq(status_of(child.pid, "Uid"), expected);
 	ck_assert_str_eq(status_of(child.pid, "Gid"), expected);
