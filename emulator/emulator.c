@@ -31,7 +31,6 @@
 #include "seccomp/sandbox.h"
 
 #define WORKER_STACK (128u << 10)
-#define RING_FD      0 /* the lowest number: there is no standard input */
 
 struct emulator {
 	const struct machine *machine; /* in the request file, which we cannot write */
@@ -117,7 +116,7 @@ static void start_ring(struct emulator *e)
 {
 	int err = io_init(&e->io, &e->core);
 
-	if (!err && e->io.ring.ring_fd != RING_FD) /* which the filters name */
+	if (!err && e->io.ring.ring_fd != FILTER_RING)
 		err = -EBADFD;
 	if (err)
 		fail("cannot set up io_uring", err);
@@ -189,27 +188,6 @@ static void start_workers(struct emulator *e)
 		if (err)
 			fail("cannot start a worker", -err);
 	}
-}
-
-static void build_filters(struct emulator *e)
-{
-	struct filter_fds fds = {
-		.first_event = FD_FIRST_DEVICE, .last_event = FD_FIRST_DEVICE - 1, .ring = RING_FD};
-	int err;
-
-	for (uint32_t i = 0; i < e->machine->devices; i++) {
-		const struct machine_device *d = &e->machine->device[i];
-
-		if (d->irq_fd > fds.last_event)
-			fds.last_event = d->irq_fd;
-		if (d->queue_fd > fds.last_event)
-			fds.last_event = d->queue_fd;
-	}
-	err = filter_build(&e->worker_filter, FILTER_WORKER, &fds);
-	if (!err)
-		err = filter_build(&e->io_filter, FILTER_IO, &fds);
-	if (err)
-		fail("cannot build the system call filters", err);
 }
 
 static uint64_t largest_disk_bytes(const struct machine *m)
@@ -310,7 +288,8 @@ int main(int argc, char **argv)
 	e->incarnation = FIRST_INCARNATION; /* who has it hears of what goes wrong here */
 	map_files(e);
 	require(sandbox_enter(status()->message));
-	build_filters(e);
+	filter_build(&e->worker_filter, FILTER_WORKER, -1);
+	filter_build(&e->io_filter, FILTER_IO, -1);
 	image_release_startup();
 	spawner_serve(e->replies, emulate);
 }

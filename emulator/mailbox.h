@@ -212,8 +212,15 @@ static inline struct loader_result *mailbox_loader_result(void *file)
 	return (struct loader_result *)((uint8_t *)file + MAILBOX_LOADER_RESULT_OFFSET);
 }
 
-/* Descriptors that the program is started with; those of devices follow from FD_FIRST_DEVICE on, as struct
- * machine says. FD_SPAWNER is for the spawner alone. */
-enum emulator_fd { FD_REQUEST = 3, FD_REPLY, FD_REGION, FD_MEMORY, FD_SPAWNER, FD_FIRST_DEVICE };
+/* Descriptors that the program is started with; struct machine has the numbers of the devices' own. FD_SPAWNER is for the
+ * spawner alone. */
+enum emulator_fd {
+	FD_REQUEST = 3,
+	FD_REPLY,
+	FD_REGION,
+	FD_MEMORY,
+	FD_SPAWNER,
+	FD_FIRST_EVENT, /* eventfds from here, which is FILTER_FIRST_EVENT (seccomp/filters.h); then everything else */
+};
 
 #endif

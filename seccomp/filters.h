@@ -2,14 +2,14 @@
 /*
  * System call filters, one for each kind of thread.
  *
- * The rules are tables (filters.c): a line per system call, what its arguments must be, who needs it. In the
+ * The rules are tables (filter_rules.c): a line per system call, what its arguments must be, who needs it. In the
  * emulator a call that is not in the table kills the process. In dvmm it raises SIGSYS, whose handler puts
  * the terminal right and ends the process.
  *
- * filter_build() takes some 0.2 ms and uses the heap, so it is done once for each kind, before threads start;
- * filter_load() is one system call and is made by each thread for itself (no SECCOMP_FILTER_FLAG_TSYNC: the
- * threads differ). That *every* thread has loaded its filter is for the caller to make sure, by a barrier
- * after filter_load().
+ * libseccomp translates them when dvmm is built (filter_generate.c). filter_build() copies the result and puts in
+ * the two numbers that are known only at run time; filter_load() is one system call and is made by each thread for
+ * itself (no SECCOMP_FILTER_FLAG_TSYNC: the threads differ). That *every* thread has loaded its filter is for the
+ * caller to make sure, by a barrier after filter_load().
  *
  * What the rules ask of the code of a filtered thread:
  *   - emulator: futex waits have no timeout; reads and writes are of 8 bytes on the eventfds; clocks are
@@ -32,23 +32,25 @@ enum filter_kind {
 	FILTER_KINDS
 };
 
-/* The descriptors that rules are about; those that a kind has no rule for are not looked at. */
-struct filter_fds {
-	int first_event; /* WORKER, IO: eventfds, with all numbers up to */
-	int last_event;  /* ... this one; last_event < first_event: there are none */
-	int ring;        /* IO: the io_uring */
-	int vcpu;        /* VCPU: this thread's vCPU */
-};
+/* The emulator's descriptors that rules are about have fixed numbers. IO: the io_uring, the lowest number, since there is no
+ * standard input. WORKER, IO: eventfds, from ... to; whatever else has had a number in there is closed by then. */
+#define FILTER_RING        0
+#define FILTER_FIRST_EVENT 8
+#define FILTER_LAST_EVENT  127
 
-#define FILTER_MAX_INSTRUCTIONS 512
+/* Stand for a vCPU and for a process, in filters as they are generated: numbers that neither can have. */
+#define FILTER_SOME_VCPU    0x7fffff01
+#define FILTER_SOME_PROCESS 0x7fffff02
+
+#define FILTER_MAX_INSTRUCTIONS 256
 
 struct filter {
 	uint16_t length;
 	struct sock_filter code[FILTER_MAX_INSTRUCTIONS];
 };
 
-/* Makes the filter of a kind. 0 or -errno; -E2BIG if it does not fit. */
-int filter_build(struct filter *filter, enum filter_kind kind, const struct filter_fds *fds);
+/* Makes the filter of a kind for this process; of VCPU, for the thread of this vCPU. */
+void filter_build(struct filter *filter, enum filter_kind kind, int vcpu_fd);
 
 /* The calling thread sets no_new_privs and obeys the filter from now on. 0 or -errno. */
 int filter_load(const struct filter *filter);
@@ -59,13 +61,13 @@ struct filter_argument {
 	uint64_t mask, value;
 };
 
-/* What argument 0 may be, where that is known only when the filter is built. */
+/* What argument 0 may be. */
 enum filter_first {
 	FILTER_ANY = 0,
-	FILTER_EVENT_FD, /* first_event .. last_event */
-	FILTER_RING_FD,
-	FILTER_VCPU_FD,
-	FILTER_SELF, /* this process's id */
+	FILTER_EVENT_FD, /* FILTER_FIRST_EVENT .. FILTER_LAST_EVENT */
+	FILTER_RING_FD,  /* FILTER_RING */
+	FILTER_VCPU_FD,  /* this thread's vCPU */
+	FILTER_SELF,     /* this process's id */
 };
 
 #define FILTER_ARGUMENTS 3

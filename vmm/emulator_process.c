@@ -3,8 +3,8 @@
  * The life of emulators: which descriptors they get, at which numbers; waiting until the first one says that
  * it is in its sandbox; one that stands by, and takes over when the active one has died.
  *
- * Numbers: the four memory files and the spawner's socket, then all eventfds in one run (so that a filter can name them
- * by a range), then the backing files and the pipe of the beat. Nothing else reaches the child.
+ * Numbers: the four memory files and the spawner's socket, then all eventfds, in a range that the filters name, then the
+ * backing files and the pipe of the beat, which are closed again before there are filters. Nothing else reaches the child.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@
 #define LOAD_TIMEOUT_NS  60000000000ull /* for unpacking the kernel, on a slow and busy host */
 
 struct descriptors {
-	struct sandbox_descriptor fd[FD_FIRST_DEVICE + 1 + 3 * MACHINE_MAX_DEVICES];
+	struct sandbox_descriptor fd[SANDBOX_MAX_DESCRIPTORS];
 	unsigned count;
 	int next; /* number that the next device descriptor gets */
 };
@@ -48,11 +48,15 @@ static void pass_next(struct descriptors *d, int fd, int32_t *theirs)
 	*theirs = d->next++;
 }
 
+_Static_assert(FD_FIRST_EVENT == FILTER_FIRST_EVENT && FD_FIRST_EVENT + 2 * MACHINE_MAX_DEVICES <= FILTER_LAST_EVENT + 1 &&
+		       FD_FIRST_EVENT + 2 * MACHINE_MAX_DEVICES + MACHINE_MAX_DISKS + 1 <= SANDBOX_MAX_DESCRIPTORS,
+	       "descriptors have room");
+
 /* Decides all numbers; *theirs becomes the machine as the emulator sees it. */
 static void assign_descriptors(struct vm *vm, int spawner_end, struct descriptors *d, struct machine *theirs)
 {
 	*theirs = vm->machine;
-	*d = (struct descriptors){.next = FD_FIRST_DEVICE};
+	*d = (struct descriptors){.next = FD_FIRST_EVENT};
 	pass(d, vm->requests.fd, FD_REQUEST);
 	pass(d, vm->replies.fd, FD_REPLY);
 	pass(d, vm->region.fd, FD_REGION);

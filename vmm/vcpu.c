@@ -306,15 +306,11 @@ static void kicked(int signo) {}
 
 int vcpu_start(struct vcpu *vcpu, struct failure *f)
 {
-	const struct filter_fds fds = {.vcpu = vcpu->fd};
 	struct sigaction kick = {.sa_handler = kicked}; /* no SA_RESTART: it is meant to interrupt */
 	int err;
 
 	sigaction(KICK_SIGNAL, &kick, NULL);
-	err = filter_build(&vcpu->filter, FILTER_VCPU, &fds);
-	if (err)
-		return fail_with(f, EXIT_HOST, "cannot build a vCPU thread's system call filter: %s",
-				 strerror(-err));
+	filter_build(&vcpu->filter, FILTER_VCPU, vcpu->fd);
 	atomic_store(&vcpu->running, true);
 	err = pthread_create(&vcpu->thread, NULL, vcpu_main, vcpu);
 	if (err)

@@ -335,9 +335,8 @@ int watchdog_start(struct vm *vm, struct failure *f)
 	d->vm = vm;
 	if (getrandom(&d->random, sizeof(d->random), GRND_NONBLOCK) < 0)
 		d->random = monotonic_ns();
-	err = filter_build(&d->filter, FILTER_MAIN, &(struct filter_fds){0});
-	if (!err)
-		err = -pthread_create(&thread, NULL, watchdog_main, d);
+	filter_build(&d->filter, FILTER_MAIN, -1);
+	err = -pthread_create(&thread, NULL, watchdog_main, d);
 	if (err)
 		return fail_with(f, EXIT_HOST, "cannot start the watchdog: %s", strerror(-err));
 	pthread_setschedparam(thread, SCHED_FIFO, &lowest); /* an ordinary user may not: see above */
