@@ -21,7 +21,6 @@
 
 #include "emulator/chaos.h"
 #include "emulator/futex.h"
-#include "emulator/image.h"
 #include "emulator/instruction.h"
 #include "emulator/io.h"
 #include "emulator/spawner.h"
@@ -290,6 +289,5 @@ int main(int argc, char **argv)
 	require(sandbox_enter(status()->message));
 	filter_build(&e->worker_filter, FILTER_WORKER, -1);
 	filter_build(&e->io_filter, FILTER_IO, -1);
-	image_release_startup();
 	spawner_serve(e->replies, emulate);
 }

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "emulator/image.h"
 #include "emulator/mailbox.h"
 
 #define MAX_CHILDREN 4 /* the active one, the standby, and two that are on their way out */
@@ -148,6 +149,8 @@ static void obey(struct spawner *s)
 		move(s, &request);
 	else if (request.incarnation)
 		start(s, request.incarnation);
+	if (request.incarnation == FIRST_INCARNATION)
+		image_release_startup(); /* an emulator maps for itself what it needs of the program */
 }
 
 static void child_changed(int signo) {}

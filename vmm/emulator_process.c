@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "emulator/futex.h"
+#include "emulator/image.h"
 #include "seccomp/spawn.h"
 #include "vmm/probes.h"
 #include "vmm/spawner.h"
@@ -449,6 +450,8 @@ static int tend_standby(struct vm *vm)
 		at_ns = vm->started_ns + STANDBY_DELAY_NS;
 	if (now_ns < at_ns)
 		return (int)((at_ns - now_ns) / 1000000) + 1;
+	if (vm->incarnations == FIRST_INCARNATION)
+		image_release_startup(); /* what was only needed to get here */
 	if (request_emulator(vm, &vm->standby))
 		vm_stop(vm, EXIT_EMULATOR_LOST, "the spawner of dvmm-emulator is gone");
 	return -1;
@@ -464,10 +467,17 @@ int emulator_tend(struct vm *vm)
 	return vm->active.dead ? tend_death(vm) : wait_ms;
 }
 
+/* The end of the spawner is that of all others; killed one by one they die side by side. */
 void emulator_kill_all(struct vm *vm)
 {
-	if (vm->spawner.socket >= 0)
-		spawner_kill(&vm->spawner);
+	const int pidfds[] = {vm->active.pidfd, vm->standby.pidfd};
+
+	if (vm->spawner.socket < 0)
+		return;
+	for (int i = 0; i < 2; i++)
+		if (pidfds[i] >= 0)
+			syscall(SYS_pidfd_send_signal, pidfds[i], SIGKILL, NULL, 0);
+	spawner_kill(&vm->spawner);
 }
 
 void emulator_wait_gone(struct vm *vm)

@@ -27,7 +27,6 @@
 
 #include "devices/uart16550.h"
 #include "emulator/futex.h"
-#include "emulator/image.h"
 #include "sched/placement.h"
 #include "sched/topology.h"
 #include "seccomp/filters.h"
@@ -272,7 +271,6 @@ static int start_threads(struct vm *v, struct filter *own, struct failure *f)
 	for (uint32_t i = 0; i < v->machine.vcpus; i++)
 		if (vcpu_start(&v->vcpu[i], f))
 			return -1; /* nothing has been lost: exit ends the threads that did start */
-	image_release_startup();
 	return 0;
 }
 
@@ -415,6 +413,17 @@ static void collect_vcpus(struct vm *v)
 	}
 }
 
+/* What exit would do, while the emulators are dying: there are two CPUs for it. The I/O thread of --emulation=in-process
+ * still has the guest's memory. */
+static void dismantle(struct vm *v)
+{
+	for (uint32_t i = 0; i < v->machine.vcpus; i++)
+		vcpu_destroy(&v->vcpu[i]);
+	close(v->vm_fd);
+	if (!v->options->in_process)
+		munmap(v->ram.at, v->ram.bytes);
+}
+
 /* Ends the emulator and gives the disks' locks back now. Left to the kernel, locks go when the last reference
  * to an image goes, which for an io_uring is some time after its process has ended: the next VM would find
  * its disk busy. */
@@ -458,6 +467,7 @@ static int run(struct vm *v, int signal_fd, int dump_fd)
 	emulator_kill_all(v);
 	collect_vcpus(v);
 	console_terminal_restore();
+	dismantle(v);
 	release_disks(v);
 	write_dump(v, dump_fd);
 	write_stats(v);

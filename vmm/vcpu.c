@@ -76,7 +76,8 @@ int vcpu_create(struct vm *vm, uint32_t index, struct failure *f)
 	vcpu->fd = ioctl(vm->vm_fd, KVM_CREATE_VCPU, index);
 	if (vcpu->fd < 0 || bytes < (int)sizeof(*vcpu->run))
 		return vcpu_fail(f, index, "cannot be created");
-	vcpu->run = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	vcpu->run_bytes = (size_t)bytes;
+	vcpu->run = mmap(NULL, vcpu->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (vcpu->run == MAP_FAILED)
 		return vcpu_fail(f, index, "cannot be mapped");
 	if (cpuid_set(vm, vcpu, f))
@@ -317,6 +318,12 @@ int vcpu_start(struct vcpu *vcpu, struct failure *f)
 		return fail_with(f, EXIT_HOST, "cannot start the thread of vCPU %u: %s", vcpu->index,
 				 strerror(err));
 	return 0;
+}
+
+void vcpu_destroy(struct vcpu *vcpu)
+{
+	munmap(vcpu->run, vcpu->run_bytes);
+	close(vcpu->fd);
 }
 
 void vcpu_kick(struct vcpu *vcpu)

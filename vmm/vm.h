@@ -67,6 +67,7 @@ struct vcpu {
 	int home;        /* where it starts */
 	_Atomic pid_t tid;
 	struct kvm_run *run;
+	size_t run_bytes;
 	pthread_t thread;
 	uint32_t unknown_insns; /* reported so far */
 	atomic_bool running;    /* the thread has not ended yet */
@@ -155,6 +156,8 @@ int vcpu_create(struct vm *vm, uint32_t index, struct failure *f);
 /* The first one starts here; the others wait for the guest's INIT and start-up IPIs. */
 int vcpu_set_entry(struct vcpu *vcpu, const struct boot_entry *entry, struct failure *f);
 int vcpu_start(struct vcpu *vcpu, struct failure *f);
+/* Its thread has been joined. */
+void vcpu_destroy(struct vcpu *vcpu);
 /* Makes a vCPU thread leave the guest or whatever it waits for, to look at vm_stopping(). */
 void vcpu_kick(struct vcpu *vcpu);
 
