@@ -23,9 +23,10 @@
 
 #ifdef HAVE_SYS_SDT_H
 #include <sys/sdt.h>
-#define PROBE2(name, a, b)       DTRACE_PROBE2(dvmm, name, a, b)
-#define PROBE3(name, a, b, c)    DTRACE_PROBE3(dvmm, name, a, b, c)
-#define PROBE4(name, a, b, c, d) DTRACE_PROBE4(dvmm, name, a, b, c, d)
+/* The sign makes plain values of atomic variables, which clang needs. */
+#define PROBE2(name, a, b)       DTRACE_PROBE2(dvmm, name, +(a), +(b))
+#define PROBE3(name, a, b, c)    DTRACE_PROBE3(dvmm, name, +(a), +(b), +(c))
+#define PROBE4(name, a, b, c, d) DTRACE_PROBE4(dvmm, name, +(a), +(b), +(c), +(d))
 #else
 #define PROBE2(name, a, b)       ((void)0)
 #define PROBE3(name, a, b, c)    ((void)0)
