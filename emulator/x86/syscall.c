@@ -52,15 +52,22 @@ static bool at_fault_handler(struct context *c)
 	return c->s->rip == handler || c->s->rip == handler + 4;
 }
 
+/* Translations that were good for one level are not for the other. */
+static void look_as(struct context *c, unsigned cpl)
+{
+	c->cpl = cpl;
+	memset(c->translation, 0, sizeof(c->translation));
+}
+
+/* As the program sees it: SMAP. */
 static bool is_behind_syscall(struct context *c, uint64_t rip)
 {
 	uint8_t code[2];
 	bool ok;
 
-	c->cpl = 3; /* SMAP */
+	look_as(c, 3);
 	ok = peek(c, rip - 2, code, sizeof(code)) && code[0] == 0x0f && code[1] == 0x05;
-	c->cpl = 0;
-	memset(c->translation, 0, sizeof(c->translation));
+	look_as(c, 0);
 	return ok;
 }
 

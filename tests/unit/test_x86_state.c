@@ -348,6 +348,48 @@ START_TEST(masked_moves_touch_selected_elements_only)
 }
 END_TEST
 
+START_TEST(masks_move)
+{
+	uint8_t *k = cpu.xstate.image + 832;
+
+	start_with_state();
+	cpu.state.gpr[X86_RAX] = 0x1122334455667788;
+	CODE(0xc5, 0xf8, 0x92, 0xc8); /* kmovw k1, eax */
+	step(X86_DONE);
+	ck_assert(!memcmp(k + 8, "\x88\x77\0\0\0\0\0\0", 8));
+	CODE(0xc5, 0xf8, 0x90, 0xd9); /* kmovw k3, k1 */
+	step(X86_DONE);
+	ck_assert(!memcmp(k + 24, k + 8, 8));
+	CODE(0xc5, 0xf8, 0x93, 0xc1); /* kmovw eax, k1 */
+	step(X86_DONE);
+	ck_assert_uint_eq(cpu.state.gpr[X86_RAX], 0x7788);
+	ram64_set(AREA, 0x0123456789abcdef);
+	CODE(0xc4, 0xe1, 0xf8, 0x90, 0x13); /* kmovq k2, [rbx] */
+	step(X86_DONE);
+	CODE(0xc4, 0xe1, 0xf8, 0x91, 0x53, 0x08); /* kmovq [rbx+8], k2 */
+	step(X86_DONE);
+	ck_assert_uint_eq(ram64(AREA + 8), 0x0123456789abcdef);
+	cpu.state.xcr0 = 7; /* no AVX-512 */
+	expect_fault((cpu.state.rip = CODE_GPA, run(1)), 6, false, 0, 0);
+}
+END_TEST
+
+START_TEST(elements_are_broadcast)
+{
+	start_with_state();
+	memcpy(cpu.xstate.image + XMM(1), "abcdefgh", 8);
+	CODE(0xc4, 0xe2, 0x7d, 0x18, 0xc1); /* vbroadcastss ymm0, xmm1 */
+	step(X86_DONE);
+	ck_assert(!memcmp(cpu.xstate.image + XMM(0), "abcdabcdabcdabcd", 16));
+	ck_assert(!memcmp(cpu.xstate.image + AVX_OFFSET, "abcdabcdabcdabcd", 16));
+	memcpy(&cpu.state.gpr[X86_RAX], "ABCDEFGH", 8);
+	CODE(0x62, 0xf2, 0xfd, 0x28, 0x7c, 0xc0); /* vpbroadcastq ymm0, rax */
+	step(X86_DONE);
+	ck_assert(!memcmp(cpu.xstate.image + AVX_OFFSET, "ABCDEFGHABCDEFGH", 16));
+	ck_assert_uint_eq(cpu.xstate.image[ZMM_OFFSET], 0);
+}
+END_TEST
+
 START_TEST(vectors_go_to_devices)
 {
 	start_with_state();
@@ -568,6 +610,8 @@ int main(void)
 	tcase_add_test(tc, vector_moves_clear_or_keep_the_rest);
 	tcase_add_test(tc, aligned_moves_are_checked);
 	tcase_add_test(tc, masked_moves_touch_selected_elements_only);
+	tcase_add_test(tc, masks_move);
+	tcase_add_test(tc, elements_are_broadcast);
 	tcase_add_test(tc, vectors_go_to_devices);
 	tcase_add_loop_test(tc, privileged_instructions_need_privilege, 0, 11);
 	tcase_add_test(tc, clac_and_stac_change_ac);
