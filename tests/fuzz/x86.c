@@ -5,9 +5,12 @@
  *
  * Guest memory: four page tables from TABLES on that map the first 64 KiB one to one, unless the input says
  * otherwise; code, data and stack behind them. Half of the inputs compare a batch with its instructions one
- * by one; page tables that are not below CODE are not compared, as accessed bits may differ. The input: mode
- * and budget, registers, changes of the page tables, races, the code.
+ * by one; page tables that are not below CODE are not compared, as accessed bits may differ. Others go the way of
+ * a request, through the areas that both processes share, and then a successor finds what a predecessor, or an
+ * attacker in its place, has left there. The input: mode and budget, registers, changes of the page tables, races,
+ * the code.
  */
+#include "emulator/instruction.h"
 #include "emulator/x86/x86.h"
 #include "tests/fuzz/machine.h"
 
@@ -200,12 +203,51 @@ static void check_stop(enum x86_stop stop, const struct x86_state *before, unsig
 			     memchr(cpu.unknown.text, '\0', sizeof(cpu.unknown.text)));
 }
 
+/* --- As a request, from dvmm's area to the emulator's. --------------------------------------------- */
+
+static struct x86_cpu asked, answer;
+static struct instruction instruction = {&asked, &answer, &cpu};
+static unsigned published;
+
+static void publish(void *context, const struct reply *reply)
+{
+	published++;
+}
+
+static const struct core_client client = {.publish = publish, .instruction = &instruction};
+
+static enum x86_stop request(unsigned budget)
+{
+	const struct request req = {.seq = 1, .kind = REQUEST_X86, .count = budget};
+
+	asked = cpu;
+	published = 0;
+	fuzz_require(core_request(&fuzz.core, &client, &req) && published == 1);
+	fuzz_require(answer.stop == cpu.stop && answer.stores.count == cpu.stores.count);
+	if (cpu.changed & ~(uint32_t)X86_XSTATE)
+		fuzz_require(memcmp(&answer.state, &cpu.state, sizeof(answer.state)) == 0);
+	return cpu.stop;
+}
+
+/* What is there may be anything. */
+static void finish(struct input *in)
+{
+	answer.stores.count = input_u8(in);
+	for (unsigned i = 0; i < 2; i++) {
+		answer.stores.entry[i].gpa = input_gpa(in);
+		answer.stores.entry[i].size = input_u8(in);
+	}
+	published = 0;
+	instruction_finish(&fuzz.core, &client, 1);
+	fuzz_require(published == 1);
+}
+
 /* As the caller does: supplies what is asked for, and runs again. */
-static void run(struct input *in, unsigned budget)
+static void run(struct input *in, unsigned budget, bool as_request)
 {
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		const struct x86_state before = cpu.state;
-		enum x86_stop stop = x86_run(&machine, &cpu, budget);
+		enum x86_stop stop = as_request ? request(budget) : x86_run(&machine, &cpu, budget);
 
 		check_stop(stop, &before, budget ? budget : 1);
 		if (stop == X86_WANT_STATE) {
@@ -220,9 +262,11 @@ static void run(struct input *in, unsigned budget)
 			cpu.reads++;
 		} else {
 			x86_apply(&fuzz.core.memory, &cpu.stores);
-			return;
+			break;
 		}
 	}
+	if (as_request)
+		finish(in);
 }
 
 /* --- A batch is the same as its instructions one by one. ------------------------------------------ */
@@ -320,6 +364,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (mode & 0x20)
 		compare_batch(budget);
 	else
-		run(&in, budget);
+		run(&in, budget, mode & 0x10);
 	return 0;
 }
