@@ -40,6 +40,9 @@
 
 #define NOBODY 65534u
 
+/* For the set-up of a child, which takes a few milliseconds, on however busy a host. */
+#define PATIENCE_S 5
+
 /* What the child was doing when it failed, and what helps. */
 enum stage { STAGE_NAMESPACES, STAGE_IDS, STAGE_CAPABILITIES, STAGE_DESCRIPTORS, STAGE_EXEC, STAGES };
 
@@ -287,9 +290,12 @@ int sandbox_spawn(const struct sandbox_spawn *spec, struct sandbox_child *child,
 
 int sandbox_spawn_wait(struct sandbox_child *child, char error[SANDBOX_ERROR_BYTES])
 {
+	const struct timeval patience = {.tv_sec = PATIENCE_S};
 	struct failure failure;
 	ssize_t n;
 
+	/* A child may be stopped there, by somebody's SIGSTOP or a frozen cgroup, and then says nothing any more. */
+	setsockopt(child->channel, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	do
 		n = recv(child->channel, &failure, sizeof(failure), 0);
 	while (n < 0 && errno == EINTR);
@@ -297,6 +303,11 @@ int sandbox_spawn_wait(struct sandbox_child *child, char error[SANDBOX_ERROR_BYT
 		close(child->channel);
 		child->channel = -1;
 		return 0;
+	}
+	if (n < 0 && errno == EAGAIN) {
+		sandbox_stop(child);
+		return fail(error, ETIMEDOUT, "the emulator's process does not get through its set-up",
+			    "it is stopped, or the host too busy; try again");
 	}
 	sandbox_stop(child);
 	if (n != sizeof(failure) || (unsigned)failure.stage >= STAGES)

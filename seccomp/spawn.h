@@ -62,8 +62,8 @@ struct sandbox_child {
 int sandbox_spawn(const struct sandbox_spawn *spec, struct sandbox_child *child,
 		  char error[SANDBOX_ERROR_BYTES]);
 
-/* Waits until the program has been started. -errno, with error[]: it has not, and the child is gone and
- * forgotten. */
+/* Waits until the program has been started, five seconds at most. -errno, with error[]: it has not, and the child is
+ * gone and forgotten. */
 int sandbox_spawn_wait(struct sandbox_child *child, char error[SANDBOX_ERROR_BYTES]);
 
 /* Kills the child if it still lives, waits for its end and closes what *child holds. Returns its status as

@@ -503,6 +503,32 @@ START_TEST(a_failed_start_says_why_and_leaves_nobody)
 }
 END_TEST
 
+/* Something stops the child in the middle of its set-up: here, nobody may open its executable for 45 s
+ * (/proc/sys/fs/lease-break-time). */
+START_TEST(a_start_that_hangs_is_given_up)
+{
+	char *argv[] = {"x", NULL}, path[] = "/tmp/dvmm-test-XXXXXX";
+	struct sandbox_spawn leased = {.argv = argv};
+	struct sandbox_child child;
+	int file = mkostemp(path, O_CLOEXEC);
+
+	ck_assert_int_ge(file, 0);
+	fchmod(file, 0755);
+	leased.executable = open(path, O_PATH | O_CLOEXEC);
+	unlink(path);
+	signal(SIGIO, SIG_IGN);
+	if (fcntl(file, F_SETLEASE, F_WRLCK) < 0) {
+		printf("leases are not to be had: %s\n", strerror(errno));
+		return;
+	}
+	ck_assert_int_eq(sandbox_spawn(&leased, &child, error), 0);
+	ck_assert_int_eq(sandbox_spawn_wait(&child, error), -ETIMEDOUT);
+	ck_assert_ptr_nonnull(strstr(error, "stopped"));
+	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+	ck_assert_int_eq(errno, ECHILD);
+}
+END_TEST
+
 static void write_text(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY);
@@ -576,6 +602,7 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(tests, a_forbidden_call_kills_it, 0, 2);
 	tcase_add_loop_test(tests, it_does_not_outlive_its_parent, 0, 2);
 	tcase_add_loop_test(tests, a_failed_start_says_why_and_leaves_nobody, 0, 2);
+	tcase_add_test(tests, a_start_that_hangs_is_given_up);
 	tcase_add_loop_test(tests, without_user_namespaces_root_goes_on_and_others_are_told, 0, 2);
 	tcase_set_timeout(tests, 60);
 	suite_add_tcase(suite, tests);
