@@ -10,8 +10,10 @@
  * just that much.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -73,6 +75,7 @@ static uint64_t chance(void) /* xorshift64: the same seed, the same lies */
 static void honest(const struct request *req, struct reply *r) {}
 static void next_sequence(const struct request *req, struct reply *r) { r->seq++; }
 static void far_sequence(const struct request *req, struct reply *r) { r->seq += 0x80000000u; }
+static void never_off(const struct request *req, struct reply *r) { r->event = MACHINE_RUN; }
 static void no_such_device(const struct request *req, struct reply *r) { r->device = machine->devices; }
 static void no_such_event(const struct request *req, struct reply *r) { r->event = MACHINE_EXIT + 1; }
 static void no_such_flag(const struct request *req, struct reply *r) { r->flags = ~0u; }
@@ -162,26 +165,31 @@ static void answer(const struct request *req, struct reply *r)
 		r->event = MACHINE_POWEROFF;
 }
 
+/* Each slot at which somebody waits. */
+static void serve_once(void (*tell)(const struct request *req, struct reply *r))
+{
+	static uint32_t done[MAILBOX_SLOTS];
+
+	for (uint32_t slot = 0; slot <= machine->vcpus; slot++) {
+		struct request *req = mailbox_request(requests, slot);
+		struct reply *to = mailbox_reply(replies, slot), r;
+
+		if (__atomic_load_n(&req->seq, __ATOMIC_SEQ_CST) == done[slot])
+			continue;
+		answer(req, &r);
+		tell(req, &r);
+		done[slot] = req->seq;
+		memcpy((uint8_t *)to + 8, (uint8_t *)&r + 8, sizeof(r) - 8); /* all but seq, sleeping */
+		__atomic_store_n(&to->seq, r.seq, __ATOMIC_SEQ_CST);
+		futex_wake(&to->seq);
+	}
+	pause_ns(20000);
+}
+
 static void serve(void (*tell)(const struct request *req, struct reply *r))
 {
-	uint32_t done[MAILBOX_SLOTS] = {0};
-
-	for (;;) {
-		for (uint32_t slot = 0; slot <= machine->vcpus; slot++) {
-			struct request *req = mailbox_request(requests, slot);
-			struct reply *to = mailbox_reply(replies, slot), r;
-
-			if (__atomic_load_n(&req->seq, __ATOMIC_SEQ_CST) == done[slot])
-				continue;
-			answer(req, &r);
-			tell(req, &r);
-			done[slot] = req->seq;
-			memcpy((uint8_t *)to + 8, (uint8_t *)&r + 8, sizeof(r) - 8); /* all but seq, sleeping */
-			__atomic_store_n(&to->seq, r.seq, __ATOMIC_SEQ_CST);
-			futex_wake(&to->seq);
-		}
-		pause_ns(20000);
-	}
+	for (;;)
+		serve_once(tell);
 }
 
 /* ---- Other things to do with what is shared. ---- */
@@ -282,6 +290,90 @@ static void storm(void)
 	serve(honest);
 }
 
+/* Shows that the I/O thread lives, as a real one does. */
+static void show_beat(void)
+{
+	__atomic_store_n(mailbox_io_beat(replies), __atomic_load_n(&mailbox_control(requests)->beat, __ATOMIC_SEQ_CST),
+			 __ATOMIC_SEQ_CST);
+}
+
+/* So that a write of 1 would have to wait. What dvmm's irqfd has there is taken out at once; of doorbells we are the
+ * reader. */
+static void *keep_full(void *arg)
+{
+	const uint64_t most = UINT64_MAX - 1;
+	uint64_t count;
+
+	for (;;) {
+		for (uint32_t i = 0; i < machine->devices; i++) {
+			const struct machine_device *d = &machine->device[i];
+			struct pollfd doorbell = {.fd = d->queue_fd, .events = POLLIN};
+
+			if (d->irq_fd >= 0 && write(d->irq_fd, &most, sizeof(most)) < 0)
+				continue;
+			if (poll(&doorbell, 1, 0) == 1 && read(d->queue_fd, &count, sizeof(count)) < 0)
+				continue;
+			if (d->queue_fd >= 0 && write(d->queue_fd, &most, sizeof(most)) < 0)
+				continue;
+		}
+		pause_ns(1000000);
+	}
+	return arg;
+}
+
+/* The pipe by which the watchdog asks: small, and full, where the kernel lets us have its other end. */
+static void fill_beat(void)
+{
+	char path[32], bytes[512] = {0};
+	int fd;
+
+	fcntl(machine->beat_fd, F_SETPIPE_SZ, MAILBOX_PAGE);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", machine->beat_fd);
+	fd = open(path, O_WRONLY | O_NONBLOCK);
+	while (fd >= 0 && write(fd, bytes, sizeof(bytes)) > 0)
+		;
+}
+
+/* Everything that can be filled up is, and after three questions there is no answer any more: a watchdog that waits for
+ * us to make room would not see that. */
+static void fills(void)
+{
+	pthread_t thread;
+
+	fill_beat();
+	pthread_create(&thread, NULL, keep_full, NULL);
+	report(EMULATOR_READY);
+	while (__atomic_load_n(&mailbox_control(requests)->beat, __ATOMIC_SEQ_CST) <= 3) {
+		show_beat();
+		serve_once(never_off);
+	}
+	for (;;)
+		pause();
+}
+
+/* Answers nothing, but acknowledges at once what is completed by force: nobody has a reason to kill it. */
+static void acknowledges(void)
+{
+	uint32_t done[MAILBOX_SLOTS] = {0};
+
+	report(EMULATOR_READY);
+	for (;;) {
+		show_beat();
+		for (uint32_t slot = 0; slot <= machine->vcpus; slot++) {
+			const uint32_t seq = __atomic_load_n(&mailbox_request(requests, slot)->seq, __ATOMIC_SEQ_CST);
+			struct reply *to = mailbox_reply(replies, slot);
+
+			if (seq == done[slot] ||
+			    __atomic_load_n(&to->claim, __ATOMIC_SEQ_CST) != CLAIM(seq, CLAIM_CANCELLED))
+				continue;
+			done[slot] = seq;
+			__atomic_store_n(&to->seq, seq, __ATOMIC_SEQ_CST);
+			futex_wake(&to->seq);
+		}
+		pause_ns(100000);
+	}
+}
+
 static void silent(void)
 {
 	report(EMULATOR_READY);
@@ -347,6 +439,7 @@ static const struct act {
 	{"silent", silent},   {"wakes", wakes},       {"crashes", crashes},
 	{"exits", exits},     {"never-ready", never_ready}, {"ends-early", ends_early},
 	{"strange-state", strange_state}, {"loud", loud},
+	{"fills", fills},     {"acknowledges", acknowledges},
 };
 
 /* Lies about the kernel: numbers that point nowhere, and a line that is none. */
