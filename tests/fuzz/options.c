@@ -46,6 +46,14 @@ static void check_list(const char *text)
 		fuzz_require(cpu[i] >= 0 && cpu[i] < TOPOLOGY_CPU_LIMIT);
 }
 
+/* The only copies that options_parse() makes: they live as long as dvmm does. */
+static void forget(const struct options *o)
+{
+	for (uint32_t i = 0; i < o->disks; i++)
+		if (o->disk[i].read_only)
+			free((char *)o->disk[i].path);
+}
+
 static void check_command_line(char *text)
 {
 	char *argv[WORDS + 2] = {(char *)"dvmm"};
@@ -61,11 +69,13 @@ static void check_command_line(char *text)
 	}
 	if (options_parse(&o, argc, argv, &f)) {
 		fuzz_require(f.status == EXIT_USAGE && *f.text);
+		forget(&o);
 		return;
 	}
 	fuzz_require(o.cpus >= 1 && o.cpus <= MACHINE_MAX_VCPUS && o.disks <= MACHINE_MAX_DISKS);
 	fuzz_require(o.mem_bytes >= 16ull << 20 && o.mem_bytes % 4096 == 0);
 	check_pin(o.pin, o.cpus);
+	forget(&o);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
