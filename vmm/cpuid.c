@@ -110,26 +110,41 @@ static void add_topology_levels(struct kvm_cpuid2 *c, uint32_t function)
 			.function = function, .index = 1, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX};
 }
 
+#define CPUID_BYTES (sizeof(struct kvm_cpuid2) + MAX_ENTRIES * sizeof(struct kvm_cpuid_entry2))
+
+/*
+ * Asked once for all vCPUs: for each leaf KVM executes CPUID, and under a hypervisor each of those is an exit to it, 0.4 ms
+ * in all.
+ */
+static int read_supported(struct vm *vm, struct failure *f)
+{
+	vm->cpuid = calloc(1, CPUID_BYTES);
+	if (!vm->cpuid)
+		return fail_with(f, EXIT_HOST, "out of memory");
+	vm->cpuid->nent = MAX_ENTRIES;
+	if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, vm->cpuid) < 0)
+		return fail_with(f, EXIT_HOST, "/dev/kvm: cannot tell its CPUID: %s", strerror(errno));
+	add_topology_levels(vm->cpuid, 0xb);
+	add_topology_levels(vm->cpuid, 0x1f);
+	return 0;
+}
+
 int cpuid_set(struct vm *vm, struct vcpu *vcpu, struct failure *f)
 {
 	bool tsc_deadline = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
-	struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + MAX_ENTRIES * sizeof(c->entries[0]));
+	struct kvm_cpuid2 *c;
 	int err = 0;
 
+	if (!vm->cpuid && read_supported(vm, f))
+		return -1;
+	c = malloc(CPUID_BYTES);
 	if (!c)
 		return fail_with(f, EXIT_HOST, "out of memory");
-	c->nent = MAX_ENTRIES;
-	if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, c) < 0) {
-		err = fail_with(f, EXIT_HOST, "/dev/kvm: cannot tell its CPUID: %s", strerror(errno));
-		goto out;
-	}
-	add_topology_levels(c, 0xb);
-	add_topology_levels(c, 0x1f);
+	memcpy(c, vm->cpuid, CPUID_BYTES);
 	for (uint32_t i = 0; i < c->nent; i++)
 		adjust_entry(&c->entries[i], vcpu->index, vm->machine.vcpus, tsc_deadline);
 	if (ioctl(vcpu->fd, KVM_SET_CPUID2, c) < 0)
 		err = fail_with(f, EXIT_HOST, "/dev/kvm: refuses the guest's CPUID: %s", strerror(errno));
-out:
 	free(c);
 	return err;
 }

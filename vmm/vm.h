@@ -91,6 +91,7 @@ struct vm {
 
 	int kvm_fd, vm_fd;
 	bool exit_on_emulation_failure; /* KVM leaves it to us, and queues no #UD of its own */
+	struct kvm_cpuid2 *cpuid; /* what KVM can offer, once it has been asked (vmm/cpuid.c) */
 	struct vcpu vcpu[MACHINE_MAX_VCPUS];
 
 	struct spawner_handle {
