@@ -48,7 +48,7 @@ enum virtio_device_id { VIRTIO_ID_BLOCK = 2, VIRTIO_ID_RNG = 4 };
 #define DESC_WRITE    2u
 #define DESC_INDIRECT 4u
 
-#define QUEUE_SIZE 16u
+#define QUEUE_SIZE 32u
 
 struct descriptor {
 	uint64_t gpa;
