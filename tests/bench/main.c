@@ -1,194 +1,260 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* bench [--json FILE] [--rounds N] [--dvmm PATH] [--plot FILE] [NAME]...: those named, or all that take
- * seconds. */
-#include "tests/bench/bench.h"
-
-#include <getopt.h>
-#include <sched.h>
-#include <stdio.h>
+/*
+ * dvmm-bench: what the separation costs on this host. Runs the sections one after another, prints each when
+ * it is done, and leaves the report as JSON and as a page.
+ *
+ * In a build directory it measures what was built there, else what is installed.
+ */
+#include <errno.h>
+#include <linux/limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <x86intrin.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-static const struct {
-	const char *name;
-	int (*run)(const struct bench *b);
-	bool only_if_named; /* it takes minutes */
-} benchmarks[] = {
-	{"startup", bench_startup, false}, {"pingpong", bench_pingpong, false},
-	{"latency", bench_latency, false}, {"price", bench_price, true},
-	{"restart", bench_restart, true},  {"attack", bench_attack, true},
+#include "tests/bench/options.h"
+
+const struct section_entry section_table[SECTION_COUNT] = {
+	{"pingpong", section_pingpong},     {"latency", section_latency}, {"startup", section_startup},
+	{"memory", section_memory},         {"restart", section_restart}, {"disk", section_disk},
+	{"operations", section_operations}, {"boot", section_boot},
 };
-#define BENCHMARKS (sizeof(benchmarks) / sizeof(benchmarks[0]))
 
-int samples_add(struct samples *s, uint64_t value)
+/* --- Where things are --------------------------------------------------------------------------- */
+
+static char here[PATH_MAX], dvmm_path[PATH_MAX], bare_path[PATH_MAX], guests_path[PATH_MAX];
+
+static void find_programs(struct bench *b)
 {
-	if (s->count == s->room) {
-		size_t room = s->room ? 2 * s->room : 1024;
-		uint64_t *grown = reallocarray(s->value, room, sizeof(*grown));
+	ssize_t n = readlink("/proc/self/exe", here, sizeof(here) - 64);
+	char *slash;
 
-		if (!grown) {
-			fprintf(stderr, "bench: out of memory\n");
-			return -1;
-		}
-		s->value = grown;
-		s->room = room;
+	here[n > 0 ? n : 0] = '\0';
+	slash = strrchr(here, '/');
+	if (slash)
+		*slash = '\0';
+	snprintf(dvmm_path, sizeof(dvmm_path), "%.*s/dvmm", PATH_MAX - 64, here);
+	snprintf(bare_path, sizeof(bare_path), "%.*s/tests/bench/bare_kvm", PATH_MAX - 64, here);
+	snprintf(guests_path, sizeof(guests_path), "%.*s/tests/guests", PATH_MAX - 64, here);
+	if (access(bare_path, X_OK)) { /* installed */
+		snprintf(bare_path, sizeof(bare_path), "%s/bare_kvm", PKGLIBEXECDIR);
+		snprintf(guests_path, sizeof(guests_path), "%s", PKGDATADIR);
 	}
-	s->value[s->count++] = value;
-	return 0;
+	*b = (struct bench){.dvmm = dvmm_path, .bare_kvm = bare_path, .guests = guests_path};
 }
 
-void samples_free(struct samples *s)
+/* Everything that is needed, or one line about what is not there. */
+static bool programs_complete(const struct bench *b)
 {
-	free(s->value);
-	*s = (struct samples){0};
-}
+	static const char *const guests[] = {"blk_speed", "latency", "load", "reset"};
+	char path[PATH_MAX + 32];
 
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-uint64_t samples_quantile(struct samples *s, unsigned p)
-{
-	if (!s->count)
-		return 0;
-	qsort(s->value, s->count, sizeof(*s->value), compare);
-	return s->value[(s->count - 1) * p / 1000];
-}
-
-json_t *samples_json(struct samples *s, const char *unit)
-{
-	json_t *object;
-	char name[32];
-
-	if (!s->count)
-		return json_null();
-	object = json_object();
-	snprintf(name, sizeof(name), "p50_%s", unit);
-	json_object_set_new(object, name, json_integer((json_int_t)samples_quantile(s, 500)));
-	snprintf(name, sizeof(name), "p99_%s", unit);
-	json_object_set_new(object, name, json_integer((json_int_t)samples_quantile(s, 990)));
-	json_object_set_new(object, "samples", json_integer((json_int_t)s->count));
-	return object;
-}
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
-
-uint64_t now_ns(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
-
-double tsc_mhz(void)
-{
-	static double mhz;
-
-	if (mhz == 0) {
-		const struct timespec pause = {.tv_nsec = 50000000};
-		uint64_t ns = clock_ns(CLOCK_MONOTONIC_RAW), cycles = __rdtsc();
-
-		nanosleep(&pause, NULL);
-		cycles = __rdtsc() - cycles;
-		mhz = (double)cycles * 1000 / (double)(clock_ns(CLOCK_MONOTONIC_RAW) - ns);
+	if (access(b->dvmm, X_OK) || access(b->bare_kvm, X_OK)) {
+		fprintf(stderr, "dvmm-bench: %s: %s\n", access(b->dvmm, X_OK) ? b->dvmm : b->bare_kvm,
+			strerror(errno));
+		return false;
 	}
-	return mhz;
-}
-
-int allowed_cpu(unsigned nth)
-{
-	cpu_set_t set;
-
-	if (sched_getaffinity(0, sizeof(set), &set))
-		return -1;
-	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET(cpu, &set) && !nth--)
-			return cpu;
-	return -1;
-}
-
-static int usage(void)
-{
-	fprintf(stderr, "Usage: bench [--json FILE] [--rounds N] [--dvmm PATH] [--plot FILE] [NAME]...\n"
-			"Run from the build directory; --dvmm defaults to ./dvmm.\n");
-	return 1;
-}
-
-static int run_named(const struct bench *b, char **names)
-{
-	int failed = 0;
-
-	for (size_t i = 0; i < BENCHMARKS; i++) {
-		bool wanted = !*names && !benchmarks[i].only_if_named;
-
-		for (char **name = names; *name; name++)
-			wanted |= !strcmp(*name, benchmarks[i].name);
-		if (wanted && benchmarks[i].run(b)) {
-			fprintf(stderr, "bench: %s failed\n", benchmarks[i].name);
-			failed = 1;
+	for (size_t i = 0; i < sizeof(guests) / sizeof(guests[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s.elf", b->guests, guests[i]);
+		if (access(path, R_OK)) {
+			fprintf(stderr, "dvmm-bench: %s: %s\n", path, strerror(errno));
+			return false;
 		}
 	}
-	return failed;
+	return true;
 }
 
-static bool known(const char *name)
+static const char *find_qemu(void)
 {
-	for (size_t i = 0; i < BENCHMARKS; i++)
-		if (!strcmp(name, benchmarks[i].name))
+	static const char *const paths[] = {"/usr/bin/qemu-system-x86_64",
+					    "/usr/local/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm"};
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		if (!access(paths[i], X_OK))
+			return paths[i];
+	return NULL;
+}
+
+/* --- Sections ----------------------------------------------------------------------------------- */
+
+static bool wanted(const char *name, char **names)
+{
+	bool any = *names != NULL;
+
+	for (; *names; names++)
+		if (!strcmp(*names, name))
 			return true;
-	return false;
+	return !any;
+}
+
+/* Those that fail are named in the report. */
+static void run_sections(const struct plan *p, json_t *report, char **names)
+{
+	json_t *done = json_object_get(report, "sections"), *failed = json_object_get(report, "failed");
+
+	for (size_t i = 0; i < SECTION_COUNT; i++) {
+		json_t *section;
+
+		if (!wanted(section_table[i].name, names))
+			continue;
+		if (section_table[i].run == section_boot && !p->kernel) {
+			printf("\nboot is left out: no --kernel was given\n");
+			continue;
+		}
+		section = section_table[i].run(p);
+		if (section) {
+			section_print(section, stdout);
+			json_array_append_new(done, section);
+		} else {
+			fprintf(stderr, "dvmm-bench: %s failed\n", section_table[i].name);
+			json_array_append_new(failed, json_string(section_table[i].name));
+		}
+		fflush(stdout);
+	}
+}
+
+/* --- The report's files, opened before anything is measured ------------------------------------- */
+
+struct output {
+	const char *path;
+	FILE *file;
+	bool created; /* by us: goes away again if there is nothing to put in */
+};
+
+static bool output_open(struct output *o)
+{
+	o->created = access(o->path, F_OK) != 0;
+	o->file = fopen(o->path, "ae"); /* what is there stays until there is something new */
+	if (!o->file)
+		fprintf(stderr, "dvmm-bench: %s: %s\n", o->path, strerror(errno));
+	return o->file != NULL;
+}
+
+static bool output_write(struct output *o, const json_t *report, int (*write_it)(const json_t *, FILE *))
+{
+	bool done = !ftruncate(fileno(o->file), 0) && !write_it(report, o->file) && !fflush(o->file);
+
+	if (fclose(o->file))
+		done = false;
+	if (!done)
+		fprintf(stderr, "dvmm-bench: %s: %s\n", o->path, strerror(errno));
+	return done;
+}
+
+static void output_abandon(const struct output *o)
+{
+	struct stat file;
+
+	if (o->created && !stat(o->path, &file) && !file.st_size)
+		unlink(o->path);
+}
+
+static int json_write(const json_t *report, FILE *to)
+{
+	return json_dumpf(report, to, JSON_INDENT(1) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
+}
+
+/* --- All of it ---------------------------------------------------------------------------------- */
+
+static char scratch[PATH_MAX], disk[PATH_MAX + 8], stats[PATH_MAX + 8], initrd[PATH_MAX + 8];
+
+static bool scratch_make(const struct output *json, const struct output *html)
+{
+	static const char *paths[] = {disk, stats, initrd, scratch, NULL, NULL, NULL};
+	const char *folder = getenv("TMPDIR");
+	unsigned n = 4;
+
+	snprintf(scratch, sizeof(scratch), "%.*s/dvmm-bench-XXXXXX", PATH_MAX - 32,
+		 folder && *folder ? folder : "/tmp");
+	if (!mkdtemp(scratch)) {
+		fprintf(stderr, "dvmm-bench: %s: %s\n", scratch, strerror(errno));
+		return false;
+	}
+	snprintf(disk, sizeof(disk), "%s/disk", scratch);
+	snprintf(stats, sizeof(stats), "%s/stats", scratch);
+	snprintf(initrd, sizeof(initrd), "%s/initrd", scratch);
+	if (json->created)
+		paths[n++] = json->path;
+	if (html->created)
+		paths[n++] = html->path;
+	child_signals_init(paths);
+	return true;
+}
+
+static void scratch_remove(void)
+{
+	unlink(disk);
+	unlink(stats);
+	unlink(initrd);
+	rmdir(scratch);
+}
+
+static int measure(struct choice *c, struct output *json, struct output *html)
+{
+	json_t *report;
+	bool all;
+
+	c->plan.disk = disk;
+	c->plan.stats = stats;
+	c->plan.shortcuts = dvmm_has(&c->plan, "--published") && dvmm_has(&c->plan, "--posted");
+	report = json_pack("{so s[] s[] s[]}", "host", host_facts(&c->plan, c->against_qemu), "failed",
+			   "summary", "sections");
+	host_print(json_object_get(report, "host"));
+	run_sections(&c->plan, report, c->names);
+	json_object_set_new(report, "summary", summary_make(json_object_get(report, "sections")));
+	summary_print(json_object_get(report, "summary"), stdout);
+	all = !json_array_size(json_object_get(report, "failed"));
+	if (output_write(json, report, json_write) & output_write(html, report, html_write))
+		printf("\nReport: %s and %s\n", html->path, json->path);
+	else
+		all = false;
+	json_decref(report);
+	return all ? 0 : 1;
+}
+
+/* Whether this host can do it at all. */
+static bool host_ready(struct choice *c)
+{
+	if (!c->rig && access("/dev/kvm", R_OK | W_OK)) {
+		fprintf(stderr, "dvmm-bench: /dev/kvm: %s\n", strerror(errno));
+		return false;
+	}
+	if (c->against_qemu && !(c->plan.qemu = find_qemu()))
+		fprintf(stderr, "dvmm-bench: qemu-system-x86_64 is not installed: going on without it\n");
+	return true;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"json", required_argument, NULL, 'j'},
-		{"rounds", required_argument, NULL, 'r'},
-		{"dvmm", required_argument, NULL, 'd'},
-		{"plot", required_argument, NULL, 'p'},
-		{0},
-	};
-	struct bench b = {
-		.dvmm = "./dvmm",
-		.bare_kvm = "tests/bench/bare_kvm",
-		.plain = "tests/bench/plain/dvmm",
-		.guests = "tests/guests",
-	};
-	const char *json = NULL;
-	int opt, failed;
+	struct output json, html;
+	struct choice c;
+	int status = 2;
 
-	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (opt == 'j')
-			json = optarg;
-		else if (opt == 'r')
-			b.rounds = (unsigned)strtoul(optarg, NULL, 10);
-		else if (opt == 'd')
-			b.dvmm = optarg;
-		else if (opt == 'p')
-			b.plot = optarg;
-		else
-			return usage();
+	if (!options_parse(&c, argc, argv)) {
+		fprintf(stderr, "dvmm-bench: see dvmm-bench --help\n");
+		return 1;
 	}
-	for (int i = optind; i < argc; i++)
-		if (!known(argv[i]))
-			return usage();
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	b.result = json_object();
-	failed = run_named(&b, argv + optind);
-	if (json &&
-	    json_dump_file(b.result, json, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6))) {
-		fprintf(stderr, "bench: %s: cannot be written\n", json);
-		failed = 1;
+	if (c.says_only)
+		return 0;
+	find_programs(&c.plan.bench);
+	if (c.other_dvmm)
+		c.plan.bench.dvmm = c.other_dvmm;
+	if (!programs_complete(&c.plan.bench))
+		return 1;
+	if (!host_ready(&c))
+		return 2;
+	json = (struct output){.path = c.json};
+	html = (struct output){.path = c.html};
+	if (!output_open(&json) || !output_open(&html)) {
+		output_abandon(&json);
+		return 1;
 	}
-	json_decref(b.result);
-	return failed;
+	if (scratch_make(&json, &html)) {
+		status = c.rig ? rig_run(here, c.passed_on, initrd, c.plan.qemu != NULL, c.json, c.html)
+			       : measure(&c, &json, &html);
+		scratch_remove();
+	}
+	output_abandon(&json);
+	output_abandon(&html);
+	return status;
 }

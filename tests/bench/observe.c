@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/bench/observe.h"
+#include "tests/bench/bench.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -7,7 +8,6 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +18,6 @@
 #define LOAD_BLOCK   0x9000 /* where tests/guests/load.c has it */
 #define START_MS     20000
 #define MAX_CHILDREN 8
-
-extern char **environ;
 
 /* --- /proc -------------------------------------------------------------------------------------- */
 
@@ -146,54 +144,63 @@ static bool find_threads(struct observed *o)
 	for (unsigned i = 0; i < all; i++)
 		if (is_ours(o->pid, tid[i]))
 			tid[n++] = tid[i];
-	if (n < o->vcpus || children_of(o->pid, child) < 1)
+	if (n < o->vcpus || (o->sandboxed && children_of(o->pid, child) < 1))
 		return false;
 	memcpy(o->vcpu, tid + n - o->vcpus, o->vcpus * sizeof(*tid));
-	o->spawner = child[0];
+	o->spawner = o->sandboxed ? child[0] : 0;
 	return true;
 }
 
 static int spawn(struct observed *o, const char *const argv[])
 {
-	posix_spawn_file_actions_t actions;
-	int ends[2], error;
+	int ends[2], rc;
 
-	if (pipe2(ends, O_CLOEXEC))
-		return errno;
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-	posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
-	error = posix_spawn(&o->pid, argv[0], &actions, NULL, (char *const *)argv, environ);
-	posix_spawn_file_actions_destroy(&actions);
+	if (pipe2(ends, O_CLOEXEC)) {
+		fprintf(stderr, "%s: pipe: %s\n", program_invocation_short_name, strerror(errno));
+		return -1;
+	}
+	rc = child_spawn(&o->pid, argv, -1, ends[1]);
 	close(ends[1]);
+	if (rc) {
+		close(ends[0]);
+		return -1;
+	}
 	o->messages = ends[0];
 	fcntl(o->messages, F_SETFL, O_NONBLOCK);
-	return error;
+	return 0;
+}
+
+static bool has_ended(pid_t pid)
+{
+	siginfo_t info = {0};
+
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid;
 }
 
 int observe_start(struct observed *o, const char *const argv[], unsigned vcpus, unsigned started)
 {
 	char text[1024];
-	int error;
 
-	*o = (struct observed){.vcpus = vcpus};
-	error = spawn(o, argv);
-	if (error) {
-		fprintf(stderr, "bench: %s: %s\n", argv[0], strerror(error));
+	*o = (struct observed){.vcpus = vcpus, .sandboxed = true};
+	for (const char *const *arg = argv; *arg; arg++)
+		if (!strcmp(*arg, "in-process"))
+			o->sandboxed = false;
+	if (spawn(o, argv))
 		return -1;
-	}
 	for (int ms = 0; ms < START_MS; ms++) {
 		if (!o->block)
 			o->block = map_block(o->pid);
 		if (o->block && o->block->started >= started && find_threads(o))
 			return 0;
+		if (has_ended(o->pid))
+			break;
 		usleep(1000);
 	}
-	fprintf(stderr, "bench: of a guest under test %u of %u vCPUs have started: ",
+	fprintf(stderr,
+		"%s: of a guest under test %u of %u vCPUs have started: ", program_invocation_short_name,
 		o->block ? o->block->started : 0, started);
-	if (read_descriptor(o->messages, text, sizeof(text)) > 0)
-		fprintf(stderr, "%s", text);
+	read_descriptor(o->messages, text, sizeof(text));
+	fprintf(stderr, "%s%s", text, *text && text[strlen(text) - 1] == '\n' ? "" : "\n");
 	observe_end(o);
 	return -1;
 }
@@ -204,7 +211,7 @@ void observe_end(struct observed *o)
 	int ms = 0;
 
 	kill(o->pid, SIGTERM);
-	while (waitpid(o->pid, NULL, WNOHANG) == 0) {
+	while (child_wait(o->pid, NULL, WNOHANG) == 0) {
 		/* Nobody may have to wait for us to read. */
 		while (read(o->messages, text, sizeof(text)) > 0)
 			;
@@ -324,4 +331,110 @@ bool observe_standby_idle(const struct observed *o)
 			return false;
 	}
 	return tasks == o->vcpus + 2; /* a worker for each vCPU and for typed input, the I/O thread */
+}
+
+void observe_processes(const struct observed *o, pid_t pid[OBSERVE_PROCESSES])
+{
+	pid_t emulator[MAX_CHILDREN];
+	unsigned n = o->sandboxed ? living(o, emulator) : 0;
+
+	pid[OBSERVE_DVMM] = o->pid;
+	pid[OBSERVE_SPAWNER] = o->sandboxed ? o->spawner : 0;
+	pid[OBSERVE_ACTIVE] = n > 0 ? emulator[0] : 0;
+	pid[OBSERVE_STANDBY] = n > 1 ? emulator[1] : 0;
+}
+
+/* --- A process's accounts ----------------------------------------------------------------------- */
+
+long process_memory_kib(pid_t pid, unsigned long guest_bytes)
+{
+	unsigned long first, end;
+	long total = -1, kib;
+	bool guest = false;
+	char path[64], line[512];
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+	maps = fopen(path, "re");
+	if (!maps)
+		return -1;
+	while (fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx ", &first, &end) == 2) {
+			guest = (guest_bytes && end - first >= guest_bytes) || strstr(line, "dvmm-memory");
+			continue;
+		}
+		if (sscanf(line, "Pss: %ld", &kib) == 1)
+			total = (total < 0 ? 0 : total) + (guest ? 0 : kib);
+	}
+	fclose(maps);
+	return total;
+}
+
+uint64_t process_switches(pid_t pid)
+{
+	pid_t tid[64];
+	unsigned n = tasks_of(pid, tid, 64);
+	uint64_t all = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		char path[64], text[4096];
+		const char *at;
+
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid[i]);
+		read_text(path, text, sizeof(text));
+		at = strstr(text, "\nvoluntary_ctxt_switches:");
+		if (at)
+			all += strtoull(strchr(at, ':') + 1, NULL, 10);
+		at = strstr(text, "\nnonvoluntary_ctxt_switches:");
+		if (at)
+			all += strtoull(strchr(at, ':') + 1, NULL, 10);
+	}
+	return all;
+}
+
+uint64_t process_cpu_ns(pid_t pid)
+{
+	pid_t tid[64];
+	unsigned n = tasks_of(pid, tid, 64);
+	uint64_t all = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t ran = 0;
+		char path[64], text[128];
+
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", pid, tid[i]);
+		if (read_text(path, text, sizeof(text)) > 0 && sscanf(text, "%" SCNu64, &ran) == 1)
+			all += ran;
+	}
+	return all;
+}
+
+/* --- A start, step by step ---------------------------------------------------------------------- */
+
+/* The number behind a key of proc(5)'s status, or 0. */
+static unsigned status_number(pid_t pid, const char *key)
+{
+	char path[64], text[4096];
+	const char *at;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	read_text(path, text, sizeof(text));
+	at = strstr(text, key);
+	return at ? (unsigned)strtoul(at + strlen(key), NULL, 10) : 0;
+}
+
+static bool confined(pid_t dvmm)
+{
+	pid_t spawner[MAX_CHILDREN], emulator[MAX_CHILDREN];
+
+	return children_of(dvmm, spawner) && children_of(spawner[0], emulator) &&
+	       status_number(emulator[0], "\nSeccomp:\t") == 2;
+}
+
+void observe_steps(struct start_steps *s, pid_t dvmm)
+{
+	if (!s->sandbox_ns && confined(dvmm))
+		s->sandbox_ns = now_ns();
+	if (!s->vcpu_ns && status_number(dvmm, "\nSeccomp:\t") == 2)
+		s->vcpu_ns = now_ns();
 }

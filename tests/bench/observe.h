@@ -27,11 +27,14 @@ struct observed {
 	pid_t pid, spawner;
 	unsigned vcpus;
 	pid_t vcpu[LOAD_PROCESSORS]; /* thread ids */
+	bool sandboxed; /* there are other processes: a spawner and the emulators, its children */
 	volatile struct load_block *block;
 	int messages;                    /* what it says on standard error; does not block */
 	uint32_t seen[LOAD_PROCESSORS];  /* counters at the last look; they wrap round */
 	uint64_t total[LOAD_PROCESSORS]; /* since the start */
 };
+
+enum { OBSERVE_DVMM, OBSERVE_SPAWNER, OBSERVE_ACTIVE, OBSERVE_STANDBY, OBSERVE_PROCESSES };
 
 /* Starts argv[0] and waits until `started` processors of its guest count. 0, or -1 after a line on stderr. */
 int observe_start(struct observed *o, const char *const argv[], unsigned vcpus, unsigned started);
@@ -57,6 +60,32 @@ pid_t observe_emulator(const struct observed *o);
 
 /* Is there a standby with all its threads, all of them asleep? */
 bool observe_standby_idle(const struct observed *o);
+
+/* The processes there are, by role; 0: there is none. */
+void observe_processes(const struct observed *o, pid_t pid[OBSERVE_PROCESSES]);
+
+/*
+ * A process's proportional share of memory (proc(5), smaps), in KiB, without that of the guest's
+ * memory: mappings of the file dvmm-memory, and unless 0 is given those of guest_bytes or more. -1 if the
+ * kernel does not let us look.
+ */
+long process_memory_kib(pid_t pid, unsigned long guest_bytes);
+
+/* Context switches of all its threads so far. */
+uint64_t process_switches(pid_t pid);
+
+/* Processor time of all its threads so far by the scheduler's account, in ns. */
+uint64_t process_cpu_ns(pid_t pid);
+
+/*
+ * How far a dvmm is that has just been started: when it first had an emulator behind a seccomp filter, and
+ * its latest thread, which is the vCPU's. Both as seen when looked at, so look often; all 0 at first.
+ */
+struct start_steps {
+	uint64_t sandbox_ns; /* the emulator is confined */
+	uint64_t vcpu_ns;    /* and dvmm itself: the guest may run */
+};
+void observe_steps(struct start_steps *s, pid_t dvmm);
 
 /* Ends it with SIGTERM. */
 void observe_end(struct observed *o);

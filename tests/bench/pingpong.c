@@ -9,7 +9,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -17,11 +16,9 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#define DEFAULT_COUNT 10000
-#define WARM_UP       500
+#define WARM_UP 500
 
 const char *const pingpong_title[PINGPONG_KINDS] = {"futex, one CPU", "futex, two CPUs", "spin, two CPUs"};
-static const char *const name[PINGPONG_KINDS] = {"futex_one_cpu", "futex_two_cpus", "spin_two_cpus"};
 
 /* Each side waits on its own word; both on lines of their own. */
 struct table {
@@ -57,6 +54,7 @@ static int pin(int cpu)
 static void answer(struct table *t, unsigned count, int cpu, bool spin)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	signal(SIGINT, SIG_DFL);
 	if (pin(cpu))
 		_exit(1);
 	for (uint32_t i = 1; i <= count; i++) {
@@ -109,41 +107,5 @@ int pingpong_measure(enum pingpong_kind kind, unsigned count, struct samples *ro
 	}
 	sched_setaffinity(0, sizeof(before), &before);
 	munmap(t, sizeof(*t));
-	return rc;
-}
-
-json_t *pingpong_report(struct samples samples[PINGPONG_KINDS])
-{
-	json_t *object = json_object();
-
-	printf("Bare round trip, two processes              p50 ns    p99 ns\n");
-	for (int i = 0; i < PINGPONG_KINDS; i++) {
-		if (!samples[i].count) {
-			printf("  %-36s    (one CPU only)\n", pingpong_title[i]);
-			json_object_set_new(object, name[i], json_null());
-			continue;
-		}
-		printf("  %-38s %9ju %9ju\n", pingpong_title[i],
-		       (uintmax_t)samples_quantile(&samples[i], 500),
-		       (uintmax_t)samples_quantile(&samples[i], 990));
-		json_object_set_new(object, name[i], samples_json(&samples[i], "ns"));
-	}
-	printf("\n");
-	return object;
-}
-
-int bench_pingpong(const struct bench *b)
-{
-	struct samples samples[PINGPONG_KINDS] = {0};
-	unsigned rounds = b->rounds ? b->rounds : 5;
-	int rc = 0;
-
-	for (unsigned round = 0; !rc && round < rounds; round++)
-		for (int i = 0; !rc && i < PINGPONG_KINDS; i++)
-			rc = pingpong_measure((enum pingpong_kind)i, DEFAULT_COUNT / 5, &samples[i]);
-	if (!rc)
-		json_object_set_new(b->result, "pingpong", pingpong_report(samples));
-	for (int i = 0; i < PINGPONG_KINDS; i++)
-		samples_free(&samples[i]);
 	return rc;
 }

@@ -9,6 +9,7 @@
  */
 #include "tests/bench/bench.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +19,6 @@
 
 #include "tests/bench/observe.h"
 
-#define DEFAULT_KILLS 1000
 #define COUNT_COMMAND (1u << 8) /* the chaos device's action 0, with an argument that makes it not 0 */
 #define LOOK_NS       15000
 #define SETTLE_MS     4
@@ -101,13 +101,15 @@ static int strike(const struct observed *o, uint64_t *ns)
 	return 0;
 }
 
-static int series(const struct bench *b, bool spaced, unsigned kills, struct samples *s)
+int restart_series(const struct bench *b, bool spaced, unsigned kills, struct samples *s)
 {
 	bool waiting = true;
 	struct observed o;
 	uint64_t ns = 0;
-	int rc = guest_start(b, &o);
+	int rc;
 
+	prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0); /* of this thread; nothing else here minds */
+	rc = guest_start(b, &o);
 	if (rc)
 		return rc;
 	rc = wait_for_standby(&o);
@@ -122,39 +124,8 @@ static int series(const struct bench *b, bool spaced, unsigned kills, struct sam
 			rc = samples_add(s, ns);
 	}
 	if (rc)
-		fprintf(stderr, "bench: after %zu kills there was no %s\n", s->count,
-			waiting ? "standby" : "replacement");
+		fprintf(stderr, "%s: after %zu kills there was no %s\n", program_invocation_short_name,
+			s->count, waiting ? "standby" : "replacement");
 	observe_end(&o);
-	return rc;
-}
-
-static void line(struct samples *s, const char *title, const char *key, json_t *object)
-{
-	printf("  %-42s %9.0f %9.0f %9.0f\n", title, (double)samples_quantile(s, 500) / 1000,
-	       (double)samples_quantile(s, 990) / 1000, (double)samples_quantile(s, 1000) / 1000);
-	json_object_set_new(object, key, samples_json(s, "ns"));
-}
-
-int bench_restart(const struct bench *b)
-{
-	const unsigned kills = b->rounds ? b->rounds : DEFAULT_KILLS;
-	struct samples spaced = {0}, back_to_back = {0};
-	int rc;
-
-	prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
-	rc = series(b, true, kills, &spaced);
-	if (!rc)
-		rc = series(b, false, kills / 5 + 1, &back_to_back);
-	if (!rc) {
-		json_t *object = json_object();
-
-		printf("From SIGKILL to the first reply of the next     p50 us    p99 us    max us\n");
-		line(&spaced, "kills when a standby is ready", "standby_ready", object);
-		line(&back_to_back, "kills as soon as there is a reply", "back_to_back", object);
-		printf("  (%zu and %zu kills)\n\n", spaced.count, back_to_back.count);
-		json_object_set_new(b->result, "restart", object);
-	}
-	samples_free(&spaced);
-	samples_free(&back_to_back);
 	return rc;
 }
