@@ -102,6 +102,19 @@ struct device_config {
 	char serial[20];     /* virtio-blk: what GET_ID returns, padded with NUL */
 };
 
+/*
+ * A register that guests may read without the emulator: after each operation, before the operation's effects and its
+ * reply, the value that a read would now give is *published* where dvmm finds it (mailbox.h).
+ *
+ * The model says in publish() what that value is, from the committed state alone. It says "not now" while a read would
+ * change anything, or would depend on anything else: the time, say. Then a read is an operation as any other.
+ */
+struct device_register {
+	uint64_t offset; /* in the window; only an access of exactly this place and size counts */
+	uint32_t size;   /* bytes: 1, 2 or 4 */
+};
+#define DEVICE_MAX_REGISTERS 8
+
 /* The constant description of a model. Unused functions are NULL. */
 struct device_ops {
 	const char *name;
@@ -131,6 +144,13 @@ struct device_ops {
 
 	/* Bytes typed by the user; returns how many were taken (the rest is offered again later). */
 	uint32_t (*input)(struct operation *op, const uint8_t *bytes, uint32_t len);
+
+	/* Published registers, at most DEVICE_MAX_REGISTERS. */
+	const struct device_register *registers;
+	uint32_t register_count;
+
+	/* The value of registers[n] in this (committed) state; false: not now. */
+	bool (*publish)(const void *state, unsigned n, uint32_t *value);
 };
 
 #endif

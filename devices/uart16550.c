@@ -174,14 +174,21 @@ static void write_mcr(struct uart_state *s, uint8_t value)
 	s->msr = lines | (s->msr & UART_MSR_ANY_DELTA) | changed;
 }
 
+static uint8_t read_ier(const struct uart_state *s)
+{
+	return s->lcr & UART_LCR_DLAB ? s->dlm : s->ier;
+}
+
+static uint8_t line_status(const struct uart_state *s)
+{
+	return UART_LSR_THRE | UART_LSR_TEMT | (s->rx_count ? UART_LSR_DR : 0) |
+	       (s->overrun ? UART_LSR_OE : 0);
+}
+
 static uint8_t read_lsr(struct uart_state *s)
 {
-	uint8_t lsr = UART_LSR_THRE | UART_LSR_TEMT;
+	uint8_t lsr = line_status(s);
 
-	if (s->rx_count)
-		lsr |= UART_LSR_DR;
-	if (s->overrun)
-		lsr |= UART_LSR_OE;
 	s->overrun = 0;
 	return lsr;
 }
@@ -202,7 +209,7 @@ static uint8_t uart_read(struct uart_state *s, struct outbox *out, unsigned reg)
 	case UART_RX:
 		return dlab ? s->dll : read_rbr(s, out);
 	case UART_IER:
-		return dlab ? s->dlm : s->ier;
+		return read_ier(s);
 	case UART_IIR:
 		return read_iir(s);
 	case UART_LCR:
@@ -282,6 +289,27 @@ static uint32_t uart_input(struct operation *op, const uint8_t *bytes, uint32_t 
 	return taken;
 }
 
+/* What drivers read for each byte, each line, and each interrupt. */
+static const struct device_register registers[] = {{UART_LSR, 1}, {UART_IER, 1}, {UART_MSR, 1}};
+
+static bool uart_publish(const void *state, unsigned n, uint32_t *value)
+{
+	const struct uart_state *s = state;
+
+	switch (registers[n].offset) {
+	case UART_LSR:
+		*value = line_status(s);
+		return !s->overrun; /* reading resets it */
+	case UART_IER:
+		*value = read_ier(s);
+		return true;
+	case UART_MSR:
+		*value = s->msr;
+		return !(s->msr & UART_MSR_ANY_DELTA); /* reading resets them */
+	}
+	return false;
+}
+
 /* Table I: all zero, but the modem lines. The divisor is undefined there; a defined one (115200 baud) spares
  * guests that divide by it. */
 static void uart_init(void *state, const struct device_config *cfg)
@@ -300,6 +328,9 @@ const struct device_ops uart16550_ops = {
 	.init = uart_init,
 	.access = uart_access,
 	.input = uart_input,
+	.registers = registers,
+	.register_count = sizeof(registers) / sizeof(registers[0]),
+	.publish = uart_publish,
 };
 
 _Static_assert(sizeof(struct uart_state) == 40, "layout of the UART's state");

@@ -202,4 +202,7 @@ const struct device_ops virtio_blk_ops = {
 	.complete = blk_complete,
 	.io_pending = virtio_mmio_io_pending,
 	.io_describe = blk_io_describe,
+	.registers = virtio_mmio_registers,
+	.register_count = VIRTIO_MMIO_REGISTERS,
+	.publish = virtio_mmio_publish,
 };

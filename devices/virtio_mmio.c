@@ -159,6 +159,14 @@ bool virtio_mmio_io_describe(const void *state, const void *bulk, unsigned n, st
 	return req->count <= IO_SEGMENTS;
 }
 
+const struct device_register virtio_mmio_registers[VIRTIO_MMIO_REGISTERS] = {{VIRTIO_MMIO_INTERRUPT_STATUS, 4}};
+
+bool virtio_mmio_publish(const void *state, unsigned n, uint32_t *value)
+{
+	*value = ((const struct virtio_mmio *)state)->interrupt_status;
+	return true;
+}
+
 /* The 32 features that are selected; there are none from 64 on. */
 static uint32_t features_window(uint64_t features, uint32_t sel)
 {

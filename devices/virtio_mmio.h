@@ -20,6 +20,11 @@
 
 #include "devices/virtqueue.h"
 
+/* Published (device.h): what a driver reads in each interrupt. Reading it changes nothing. */
+#define VIRTIO_MMIO_REGISTERS 1
+extern const struct device_register virtio_mmio_registers[VIRTIO_MMIO_REGISTERS];
+bool virtio_mmio_publish(const void *state, unsigned n, uint32_t *value);
+
 #define VIRTIO_CONFIG_BYTES 64 /* of a device's configuration space; reads beyond are 0 */
 
 /* What waits for the requests in flight to end before it happens. */

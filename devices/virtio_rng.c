@@ -94,4 +94,7 @@ const struct device_ops virtio_rng_ops = {
 	.complete = rng_complete,
 	.io_pending = virtio_mmio_io_pending,
 	.io_describe = rng_io_describe,
+	.registers = virtio_mmio_registers,
+	.register_count = VIRTIO_MMIO_REGISTERS,
+	.publish = virtio_mmio_publish,
 };

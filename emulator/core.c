@@ -7,6 +7,8 @@
  *     begin      the spare copy becomes equal to the committed one
  *     model      works on the spare; effects go to the spare's outbox, the reply to its journal
  *     commit     one store makes all of it true
+ *     registers  those that dvmm reads without asking are published: who hears of the operation by an effect, or by
+ *                the reply, and then looks, finds what it has done
  *     effects    interrupt, used index, I/O to start: all idempotent
  *     publish    the reply becomes visible to dvmm
  *     unlock
@@ -94,6 +96,21 @@ static void perform_effects(struct core *core, uint32_t device, const struct out
 	}
 }
 
+/* A word is stored only if it is another one: those who read it all the time keep it in their caches. */
+static void publish_registers(struct core *core, uint32_t device, const void *state)
+{
+	const struct device_ops *ops = device_ops_of(core->machine->device[device].type);
+	uint64_t *word = core->published ? core->published[device].word : NULL;
+
+	for (uint32_t n = 0; word && n < ops->register_count; n++) {
+		uint32_t value = 0;
+		uint64_t now = ops->publish(state, n, &value) ? PUBLISHED_VALID | value : 0;
+
+		if (__atomic_load_n(&word[n], __ATOMIC_RELAXED) != now)
+			__atomic_store_n(&word[n], now, __ATOMIC_RELEASE);
+	}
+}
+
 /* Commits and does the effects; the device stays locked until transaction_end(). */
 static void transaction_commit(struct core *core, struct transaction *t)
 {
@@ -104,6 +121,7 @@ static void transaction_commit(struct core *core, struct transaction *t)
 	reply->console_head = t->copy->outbox.console_head;
 	reply->flags = t->copy->outbox.console_room ? REPLY_CONSOLE_ROOM : 0;
 	region_commit(&core->layout, core->region, t->device, t->spare);
+	publish_registers(core, t->device, t->op.state);
 	perform_effects(core, t->device, &t->copy->outbox);
 }
 
@@ -189,6 +207,17 @@ bool core_request(struct core *core, const struct core_client *client, const str
 	return ours;
 }
 
+void core_publish(struct core *core)
+{
+	for (uint32_t i = 0; i < core->machine->devices; i++) {
+		pthread_mutex_lock(&core->lock[i]);
+		publish_registers(core, i,
+				  region_state_of(&core->layout, core->region, i,
+						  region_current(&core->layout, core->region, i)));
+		pthread_mutex_unlock(&core->lock[i]);
+	}
+}
+
 void core_notify(struct core *core, uint32_t device)
 {
 	const struct device_ops *ops = device_ops_of(core->machine->device[device].type);
@@ -224,6 +253,7 @@ static void recover_device(struct core *core, uint32_t device,
 	struct region_copy *copy = region_copy_of(&core->layout, core->region, device, current);
 	const void *state = region_state_of(&core->layout, core->region, device, current);
 
+	publish_registers(core, device, state);
 	perform_effects(core, device, &copy->outbox);
 	if (ops->io_pending && core->start_io)
 		core->start_io(core->io_context, device, ops->io_pending(state));

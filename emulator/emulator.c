@@ -106,6 +106,7 @@ static void map_files(struct emulator *e)
 		fail("cannot lay out the state region", err);
 	if (e->machine->count_instructions)
 		e->core.x86_counts = mailbox_counts(e->replies, e->machine->vcpus);
+	e->core.published = mailbox_published(e->replies, e->machine->vcpus);
 	chaos_attach(&e->core, e->replies);
 }
 

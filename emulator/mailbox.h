@@ -192,6 +192,27 @@ static inline uint32_t *mailbox_io_beat(void *file)
 }
 
 /*
+ * Published registers (devices/device.h): a line per device, behind the reply of the last slot. Word n is for
+ * register n of the device, and the emulator stores it whole after each operation on the device, before its effects
+ * and its reply. So it needs no lock, and a vCPU that has the reply to its write, or takes the interrupt of an
+ * operation, reads what that has left. While no emulator serves the words stay as they are, and say what was true
+ * before the operations that nobody has heard of yet; a successor publishes all of them before it serves.
+ *
+ * dvmm loads a word once; a hostile emulator chooses with it what the guest reads, which it can do anyway.
+ */
+struct published {
+	uint64_t word[DEVICE_MAX_REGISTERS]; /* PUBLISHED_VALID | value; otherwise: ask */
+} __attribute__((aligned(64)));
+#define PUBLISHED_VALID  (1ull << 32)
+#define PUBLISHED_OFFSET 512u
+_Static_assert(PUBLISHED_OFFSET + MACHINE_MAX_DEVICES * sizeof(struct published) <= MAILBOX_PAGE, "they fit");
+
+static inline struct published *mailbox_published(void *file, uint32_t vcpus)
+{
+	return (struct published *)((uint8_t *)mailbox_reply(file, vcpus) + PUBLISHED_OFFSET);
+}
+
+/*
  * The first emulator also loads the kernel before it is ready (emulator/loader/loader.h): the request is
  * behind struct control, the result behind the two status words.
  */

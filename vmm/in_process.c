@@ -28,6 +28,9 @@ static int start(struct vm *vm, struct failure *f)
 	if (!vm->core || !vm->io)
 		return fail_with(f, EXIT_HOST, "out of memory");
 	err = core_init(vm->core, &vm->machine, vm->region.at, &vm->memory);
+	vm->core->published = mailbox_published(vm->replies.at, vm->machine.vcpus);
+	if (!err)
+		core_publish(vm->core);
 	if (vm->machine.count_instructions)
 		vm->core->x86_counts = mailbox_counts(vm->replies.at, vm->machine.vcpus);
 	if (!err)

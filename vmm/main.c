@@ -197,6 +197,9 @@ static int make_shared_memory(struct vm *v, const struct boot_files *files, stru
 				 v->machine.ram_bytes + loader_staging_bytes(files->kernel.bytes), true, f))
 		return -1;
 	region_init(&v->machine, &v->layout, v->region.at);
+	if (v->options->published)
+		registers_build(&v->registers, &v->machine,
+				mailbox_published(v->replies.at, v->machine.vcpus));
 	machine_memory(&v->machine, v->ram.at, &v->memory);
 	for (uint32_t i = 0; i < v->machine.devices; i++)
 		if (v->machine.device[i].type == DEVICE_UART)

@@ -33,6 +33,7 @@ const char options_help[] = "Usage: dvmm --kernel FILE [OPTION]...\n"
 			    "  --handoff MODE         auto (default), same-cpu or spin\n"
 			    "  --pin auto|none|VCPU:CPU[,...]\n"
 			    "                         host CPU of each vCPU (default auto)\n"
+			    "  --published on|off     reads that need no hand-off (default on)\n"
 			    "  --quantum MS           unit in which operations are timed (default 10)\n"
 			    "  --max-quanta N         quanta that an operation may take (default 100)\n"
 			    "  --on-stall ACTION      and then: repin (default), restart or kill\n"
@@ -150,12 +151,21 @@ static int set_log_level(struct options *o, char *s, struct failure *f)
 		       : fail_with(f, EXIT_USAGE, "--log-level %.40s: must be error, warn, info or debug", s);
 }
 
+static int parse_switch(const char *name, const char *s, bool *to, struct failure *f)
+{
+	*to = !strcmp(s, "on");
+	if (*to || !strcmp(s, "off"))
+		return 0;
+	return fail_with(f, EXIT_USAGE, "%s %.40s: must be on or off", name, s);
+}
+
 static int set_kaslr(struct options *o, char *s, struct failure *f)
 {
-	o->kaslr = !strcmp(s, "on");
-	if (o->kaslr || !strcmp(s, "off"))
-		return 0;
-	return fail_with(f, EXIT_USAGE, "--kaslr %.40s: must be on or off", s);
+	return parse_switch("--kaslr", s, &o->kaslr, f);
+}
+static int set_published(struct options *o, char *s, struct failure *f)
+{
+	return parse_switch("--published", s, &o->published, f);
 }
 
 static int set_cpus(struct options *o, char *s, struct failure *f)
@@ -267,6 +277,7 @@ static const struct {
 	{"emulation", required_argument, false, set_emulation},
 	{"handoff", required_argument, false, set_handoff},
 	{"pin", required_argument, false, set_pin},
+	{"published", required_argument, false, set_published},
 	{"quantum", required_argument, false, set_quantum},
 	{"max-quanta", required_argument, false, set_max_quanta},
 	{"on-stall", required_argument, false, set_on_stall},
@@ -305,6 +316,7 @@ int options_parse(struct options *o, int argc, char **argv, struct failure *f)
 		.mem_bytes = 512ull << 20,
 		.cpus = 1,
 		.pin = "auto",
+		.published = true,
 		.quantum_ms = 10,
 		.max_quanta = 100,
 		.repins_per_second = 10,

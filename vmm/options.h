@@ -44,6 +44,7 @@ struct options {
 	bool in_process;
 	enum options_handoff handoff;
 	const char *pin; /* unparsed: sched/placement.h */
+	bool published;  /* published registers are read without a hand-off */
 	uint32_t quantum_ms;
 	uint32_t max_quanta;
 	enum on_stall on_stall;

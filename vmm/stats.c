@@ -2,7 +2,7 @@
 /*
  * Theory of operation: the file is opened before the guest starts, so that a bad path is found in time and
  * nothing needs to be opened once the process is confined; it is truncated and written in one go at the end.
- * Latency is kept per (vCPU, device), and the two views of the file, per vCPU and per device, are sums over
+ * Latency and counts are kept per (vCPU, device), and the two views of the file, per vCPU and per device, are sums over
  * rows and columns.
  */
 #include "config.h"
@@ -92,7 +92,9 @@ int stats_open(struct stats **stats, const char *path, uint32_t vcpus, const cha
 {
 	uint64_t vcpu_at = (sizeof(struct stats) + 63) / 64 * 64;
 	uint64_t latency_at = vcpu_at + vcpus * sizeof(struct stats_vcpu);
-	uint64_t bytes = latency_at + (uint64_t)vcpus * (devices + 1) * sizeof(struct histogram);
+	uint64_t cells = (uint64_t)vcpus * (devices + 1);
+	uint64_t saved_at = latency_at + cells * sizeof(struct histogram);
+	uint64_t bytes = saved_at + cells * sizeof(struct stats_saved);
 	bool created;
 	int fd = file_open(path, &created);
 	struct stats *s;
@@ -121,6 +123,7 @@ int stats_open(struct stats **stats, const char *path, uint32_t vcpus, const cha
 		.device_name = device_name,
 		.vcpu = (struct stats_vcpu *)(map + vcpu_at),
 		.latency = (struct histogram *)(map + latency_at),
+		.saved = (struct stats_saved *)(map + saved_at),
 	};
 	for (uint32_t v = 0; v < vcpus; v++)
 		s->vcpu[v].pinned_cpu = s->vcpu[v].first_cpu = s->vcpu[v].last_cpu = -1;
@@ -211,33 +214,44 @@ static json_t *json_exits(const struct stats_vcpu *v)
 	return exits;
 }
 
-static const struct histogram *latency_of(const struct stats *s, uint32_t vcpu, uint32_t column)
+/* Sums over a row or a column of the tables. */
+struct sum {
+	struct histogram latency;
+	struct stats_saved saved;
+};
+
+static void sum_add(struct sum *sum, const struct stats *s, uint32_t vcpu, uint32_t device)
 {
-	return &s->latency[(uint64_t)vcpu * (s->devices + 1) + column];
+	const uint64_t cell = stats_cell(s, vcpu, device);
+
+	histogram_merge(&sum->latency, &s->latency[cell]);
+	sum->saved.published += s->saved[cell].published;
 }
 
 static json_t *json_vcpu(const struct stats *s, uint32_t vcpu)
 {
 	const struct stats_vcpu *v = &s->vcpu[vcpu];
-	struct histogram sum = {0};
+	struct sum sum = {0};
 
 	for (uint32_t d = 0; d <= s->devices; d++)
-		histogram_merge(&sum, latency_of(s, vcpu, d));
-	return json_pack("{s:I, s:{s:o, s:o, s:o}, s:o, s:I, s:o}", "vcpu", (json_int_t)vcpu, "host_cpu",
+		sum_add(&sum, s, vcpu, d);
+	return json_pack("{s:I, s:{s:o, s:o, s:o}, s:o, s:I, s:I, s:o}", "vcpu", (json_int_t)vcpu, "host_cpu",
 			 "pinned", json_cpu(v->pinned_cpu), "first", json_cpu(v->first_cpu), "last",
-			 json_cpu(v->last_cpu), "exits", json_exits(v), "operations", (json_int_t)sum.count,
-			 "latency_ns", json_latency(&sum));
+			 json_cpu(v->last_cpu), "exits", json_exits(v), "operations",
+			 (json_int_t)sum.latency.count, "published", (json_int_t)sum.saved.published,
+			 "latency_ns", json_latency(&sum.latency));
 }
 
 static json_t *json_device(const struct stats *s, uint32_t device)
 {
-	struct histogram sum = {0};
+	struct sum sum = {0};
 
 	for (uint32_t v = 0; v < s->vcpus; v++)
-		histogram_merge(&sum, latency_of(s, v, device));
-	return json_pack("{s:o, s:I, s:o}", "name",
+		sum_add(&sum, s, v, device);
+	return json_pack("{s:o, s:I, s:I, s:o}", "name",
 			 json_text(device < s->devices ? s->device_name[device] : "none"), "operations",
-			 (json_int_t)sum.count, "latency_ns", json_latency(&sum));
+			 (json_int_t)sum.latency.count, "published", (json_int_t)sum.saved.published,
+			 "latency_ns", json_latency(&sum.latency));
 }
 
 /* An object of those that occurred, and their sum. Names and numbers are the emulator's: each is copied once, and of a name only

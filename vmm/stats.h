@@ -7,7 +7,7 @@
  * file. Without
  * --stats there is no struct stats at all: every function takes NULL and does nothing.
  *
- * Threads: stats_vcpu_start/exit/operation/vcpu_end for a vCPU are called by the thread of that vCPU only,
+ * Threads: stats_vcpu_start/exit/operation/published/vcpu_end for a vCPU are called by the thread of that vCPU only,
  * stats_open, stats_write and stats_close by the main thread, the last two after those threads have ended.
  * There are no locks.
  */
@@ -29,6 +29,11 @@ struct stats_vcpu {
 
 struct x86_count;
 
+/* Accesses that were no hand-offs, by one vCPU to one device. */
+struct stats_saved {
+	uint64_t published; /* reads of published registers */
+};
+
 struct stats {
 	int fd;
 	const char *created;    /* path of the file if stats_open() made it, else NULL */
@@ -38,6 +43,7 @@ struct stats {
 	const char *const *device_name; /* [devices], the caller's */
 	struct stats_vcpu *vcpu;        /* [vcpus] */
 	struct histogram *latency;      /* [vcpus][devices + 1], the last one of a row: no device */
+	struct stats_saved *saved;      /* the same */
 };
 
 /* How the run went, as words for the file. Strings that are not valid UTF-8 get '?' for each byte above 127.
@@ -85,14 +91,24 @@ static inline void stats_exit(struct stats *s, uint32_t vcpu, uint32_t reason)
 		s->vcpu[vcpu].exits[reason < STATS_EXITS ? reason : STATS_EXITS]++;
 }
 
-/* A hand-off to the device with that index took ns. The index is the emulator's word: any value is safe. */
+/* Where a device's figures are in the row of a vCPU: the index may be the emulator's word, any value is safe. */
+static inline uint64_t stats_cell(const struct stats *s, uint32_t vcpu, uint32_t device)
+{
+	return (uint64_t)vcpu * (s->devices + 1) + (device < s->devices ? device : s->devices);
+}
+
+/* A hand-off to the device with that index took ns. */
 static inline void stats_operation(struct stats *s, uint32_t vcpu, uint32_t device, uint64_t ns)
 {
-	if (s && vcpu < s->vcpus) {
-		uint64_t column = device < s->devices ? device : s->devices;
+	if (s && vcpu < s->vcpus)
+		histogram_record(&s->latency[stats_cell(s, vcpu, device)], ns);
+}
 
-		histogram_record(&s->latency[(uint64_t)vcpu * (s->devices + 1) + column], ns);
-	}
+/* A register was read without one. */
+static inline void stats_published(struct stats *s, uint32_t vcpu, uint32_t device)
+{
+	if (s && vcpu < s->vcpus)
+		s->saved[stats_cell(s, vcpu, device)].published++;
 }
 
 #endif

@@ -2,7 +2,8 @@
 /*
  * A vCPU thread: KVM_RUN -> request -> hand-off -> checked reply -> KVM_RUN.
  *
- * Nothing here looks at what the guest wrote or decides what an address means. An exit is turned into one or
+ * Nothing here looks at what the guest wrote or decides what an address means. A read of a register whose value is
+ * published (vmm/registers.h) is answered with that. Every other exit is turned into one or
  * more requests (a request holds at most MAILBOX_DATA bytes; only string I/O has more), and the reply's bytes
  * are what the guest reads. What a reply asks of the machine - output, reset, power off - is done before the
  * guest runs on.
@@ -149,11 +150,27 @@ static bool synthesise(struct vcpu *vcpu, uint8_t *data, uint32_t bytes, bool wr
 	return true;
 }
 
+/* One element that can be read without a hand-off. (Of an access in several pieces, or by REP, each is its own
+ * operation anyway.) */
+static bool read_published(struct vcpu *vcpu, uint32_t space, uint64_t addr, uint32_t size, uint8_t *data)
+{
+	const struct fast_register *r = registers_find(&vcpu->vm->registers, space, addr);
+	uint32_t value;
+
+	if (!r || r->size != size || !register_read(r, &value))
+		return false;
+	memcpy(data, &value, size);
+	stats_published(vcpu->vm->stats, vcpu->index, r->device);
+	return true;
+}
+
 bool vcpu_access(struct vcpu *vcpu, struct handoff *h, uint32_t space, uint64_t addr, uint32_t size,
 			   uint32_t count, bool write, uint8_t *data)
 {
 	const uint32_t most = MAILBOX_DATA / size;
 
+	if (!write && count == 1 && read_published(vcpu, space, addr, size, data))
+		return true;
 	while (count) {
 		struct request *req = handoff_request(h);
 		uint32_t n = count < most ? count : most;

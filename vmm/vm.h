@@ -22,6 +22,7 @@
 #include "seccomp/spawn.h"
 #include "vmm/failure.h"
 #include "vmm/options.h"
+#include "vmm/registers.h"
 
 struct stats;
 
@@ -88,6 +89,7 @@ struct vm {
 	struct region_layout layout;
 	struct guest_memory memory;
 	struct shared_memory requests, replies, region, ram;
+	struct registers registers; /* empty with --published off */
 
 	int kvm_fd, vm_fd;
 	bool exit_on_emulation_failure; /* KVM leaves it to us, and queues no #UD of its own */

@@ -374,6 +374,26 @@ static void acknowledges(void)
 	}
 }
 
+/* Reads without a hand-off get what is there just then; also COM1's line status. */
+static void *change_published(void *arg)
+{
+	uint64_t *word = mailbox_published(replies, machine->vcpus)->word;
+
+	for (;;)
+		for (size_t i = 0; i < MACHINE_MAX_DEVICES * DEVICE_MAX_REGISTERS; i++)
+			__atomic_store_n(&word[i], chance() | (i ? 0 : PUBLISHED_VALID), __ATOMIC_RELAXED);
+	return arg;
+}
+
+static void publishing(void)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, change_published, NULL);
+	report(EMULATOR_READY);
+	serve(honest);
+}
+
 static void silent(void)
 {
 	report(EMULATOR_READY);
@@ -436,6 +456,7 @@ static const struct act {
 	void (*run)(void);
 } acts[] = {
 	{"seals", seals},     {"changing", changing}, {"storm", storm},
+	{"publishing", publishing},
 	{"silent", silent},   {"wakes", wakes},       {"crashes", crashes},
 	{"exits", exits},     {"never-ready", never_ready}, {"ends-early", ends_early},
 	{"strange-state", strange_state}, {"loud", loud},

@@ -4,7 +4,8 @@
  * flip commits.
  *
  * Each operation is done twice from the same committed state, as after a crash between begin and commit, and
- * must come out the same: state, outbox and result. The buffers have exactly the size that the model
+ * must come out the same: state, outbox and result. After each, what the model publishes must be what a read gives, and
+ * that read must leave everything as it is. The buffers have exactly the size that the model
  * declares, so that AddressSanitizer sees a byte beyond.
  */
 #ifndef DVMM_TESTS_DEVICE_HARNESS_H
@@ -78,6 +79,37 @@ static inline struct operation harness_begin(struct harness *h)
 	};
 }
 
+static inline void harness_check_published(struct harness *h)
+{
+	const struct outbox nothing = {0};
+	_Alignas(8) uint8_t state[256];
+
+	for (unsigned n = 0; n < h->ops->register_count; n++) {
+		const struct device_register *r = &h->ops->registers[n];
+		struct access a = {.offset = r->offset, .size = r->size, .value = UINT64_MAX};
+		struct outbox out = {0};
+		struct operation op = {.state = state, .bulk = h->bulk, .out = &out, .mem = &h->mem,
+				       .now_ns = harness_now_ns};
+		uint32_t value = 0;
+
+		if (!h->ops->publish(h->copy[h->current], n, &value))
+			continue;
+		harness_expect(h->ops->state_size <= sizeof(state));
+		memcpy(state, h->copy[h->current], h->ops->state_size);
+		h->ops->access(&op, &a);
+		harness_expect((a.value & ((1ull << 8 * r->size) - 1)) == value);
+		harness_expect(memcmp(&out, &nothing, sizeof(nothing)) == 0);
+		harness_expect(memcmp(state, h->copy[h->current], h->ops->state_size) == 0);
+	}
+}
+
+/* The end of an operation. */
+static inline void harness_commit(struct harness *h)
+{
+	h->current ^= 1;
+	harness_check_published(h);
+}
+
 static inline uint64_t harness_access(struct harness *h, struct access a)
 {
 	struct access first = a;
@@ -94,7 +126,7 @@ static inline uint64_t harness_access(struct harness *h, struct access a)
 	harness_expect(memcmp(&out, &h->out, sizeof(out)) == 0);
 	harness_expect(memcmp(state, op.state, h->ops->state_size) == 0);
 	harness_expect(first.value == a.value);
-	h->current ^= 1;
+	harness_commit(h);
 	return a.value;
 }
 
@@ -127,7 +159,7 @@ static inline uint32_t harness_input(struct harness *h, const void *bytes, uint3
 	uint32_t taken = h->ops->input(&op, bytes, len);
 
 	harness_expect(taken <= len);
-	h->current ^= 1;
+	harness_commit(h);
 	return taken;
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "devices/uart16550.h"
+#include "devices/virtio_mmio.h"
 #include "emulator/core.h"
 
 enum { UART, RTC, I8042, PM, BLK, DEVICES };
@@ -18,6 +19,7 @@ static struct region_layout layout;
 static struct core core;
 static void *region;
 static uint8_t *ram;
+static struct published published[DEVICES];
 
 static void setup(void)
 {
@@ -42,6 +44,8 @@ static void setup(void)
 	region_init(&machine, &layout, region);
 	machine_memory(&machine, ram, &memory);
 	ck_assert_int_eq(core_init(&core, &machine, region, &memory), 0);
+	memset(published, 0, sizeof(published));
+	core.published = published;
 }
 
 static void teardown(void)
@@ -223,6 +227,87 @@ START_TEST(interrupt_is_raised_after_commit)
 }
 END_TEST
 
+/* The registers of the UART in the order of its table: LSR, IER, MSR. */
+static bool is_published(unsigned n, uint8_t value) { return published[UART].word[n] == (PUBLISHED_VALID | value); }
+
+START_TEST(registers_are_published)
+{
+	const uint8_t typed[MAILBOX_DATA] = "ab";
+
+	core_publish(&core);
+	ck_assert(is_published(0, 0x60) && is_published(1, 0) && is_published(2, 0xb0));
+	ck_assert_uint_eq(published[RTC].word[0], 0);
+	out8(UART_PORT + 1, 0x05);
+	ck_assert(is_published(1, 0x05));
+	out8(UART_PORT + 4, 0x02); /* RTS: typed bytes may come */
+	ask(REQUEST_INPUT, 0, 0, 0, 1, typed);
+	ck_assert(is_published(0, 0x61));
+	in8(UART_PORT);
+	ck_assert(is_published(0, 0x60));
+}
+END_TEST
+
+START_TEST(what_a_read_would_change_is_not_published)
+{
+	core_publish(&core);
+	out8(UART_PORT + 4, 0x10); /* loopback: the modem lines fall */
+	ck_assert_uint_eq(published[UART].word[2], 0);
+	ck_assert_uint_eq(in8(UART_PORT + 6), 0x0b);
+	ck_assert(is_published(2, 0));
+	out8(UART_PORT, 1);
+	out8(UART_PORT, 2); /* overrun */
+	ck_assert_uint_eq(published[UART].word[0], 0);
+	ck_assert_uint_eq(in8(UART_PORT + 5), 0x63);
+	ck_assert(is_published(0, 0x61));
+}
+END_TEST
+
+static uint64_t seen_by_io;
+
+static void look_at_published(void *context, uint32_t device, uint64_t slots)
+{
+	seen_by_io = published[BLK].word[0];
+}
+
+/* Who takes the interrupt finds why. */
+START_TEST(publication_comes_before_effects)
+{
+	struct virtio_mmio *m = region_state_of(&layout, region, BLK, 0);
+
+	core.start_io = look_at_published;
+	m->interrupt_status = 3;
+	m->slots = 1;
+	core_recover(&core, NULL, NULL, NULL);
+	ck_assert_uint_eq(seen_by_io, PUBLISHED_VALID | 3);
+}
+END_TEST
+
+static bool no(void *context, uint32_t seq) { return false; }
+
+START_TEST(an_abandoned_operation_publishes_nothing)
+{
+	const struct request req = {.seq = 9, .kind = REQUEST_WRITE, .addr = UART_PORT + 1, .size = 1, .count = 1,
+				    .data = {0x0f}};
+
+	core_publish(&core);
+	ck_assert(!core_request(&core, &(struct core_client){.slot = 1, .claim = no, .publish = keep_reply}, &req));
+	ck_assert(is_published(1, 0));
+}
+END_TEST
+
+/* Whatever a dead emulator has left there. */
+static bool answered(void *context, uint32_t slot, uint32_t seq) { return false; }
+
+START_TEST(a_successor_publishes_all)
+{
+	out8(UART_PORT + 1, 0x05);
+	memset(published, 0xa5, sizeof(published));
+	core_recover(&core, answered, NULL, NULL);
+	ck_assert(is_published(0, 0x60) && is_published(1, 0x05) && is_published(2, 0xb0));
+	ck_assert_uint_eq(published[BLK].word[0], PUBLISHED_VALID);
+}
+END_TEST
+
 /* Any bytes at all may be in the region when an emulator takes over. */
 START_TEST(random_region)
 {
@@ -265,6 +350,11 @@ int main(void)
 	tcase_add_test(t, machine_events);
 	tcase_add_test(t, malformed_requests);
 	tcase_add_test(t, interrupt_is_raised_after_commit);
+	tcase_add_test(t, registers_are_published);
+	tcase_add_test(t, what_a_read_would_change_is_not_published);
+	tcase_add_test(t, publication_comes_before_effects);
+	tcase_add_test(t, an_abandoned_operation_publishes_nothing);
+	tcase_add_test(t, a_successor_publishes_all);
 	tcase_add_loop_test(t, random_region, 0, 20);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);

@@ -155,6 +155,10 @@ START_TEST(file_holds_what_was_counted)
 	stats_operation(s, 1, 2, 5); /* the emulator names a device that does not exist */
 	stats_operation(s, 1, STATS_NO_DEVICE, 6);
 	stats_operation(s, 2, 0, 1);
+	stats_published(s, 0, 1);
+	stats_published(s, 1, 1);
+	stats_published(s, 1, 0);
+	stats_published(s, 2, 0);
 	ck_assert_int_eq(stats_write(s, &run), 0);
 	stats_close(s);
 
@@ -188,6 +192,7 @@ START_TEST(file_holds_what_was_counted)
 	ck_assert(json_is_null(json_object_get(json_object_get(vcpu, "host_cpu"), "pinned")));
 	ck_assert(json_is_null(json_object_get(json_object_get(vcpu, "host_cpu"), "first")));
 	ck_assert_int_eq(integer_at(vcpu, "operations"), 4);
+	ck_assert_int_eq(integer_at(vcpu, "published"), 2);
 	ck_assert_int_eq(integer_at(json_object_get(vcpu, "latency_ns"), "min"), 5);
 
 	ck_assert_uint_eq(json_array_size(json_object_get(json, "devices")), 3);
@@ -199,6 +204,7 @@ START_TEST(file_holds_what_was_counted)
 	ck_assert_int_eq(integer_at(json_object_get(device, "latency_ns"), "mean"), 50);
 	device = json_array_get(json_object_get(json, "devices"), 1);
 	ck_assert_str_eq(json_string_value(json_object_get(device, "name")), "disk ?.img");
+	ck_assert_int_eq(integer_at(device, "published"), 2);
 	device = json_array_get(json_object_get(json, "devices"), 2);
 	ck_assert_str_eq(json_string_value(json_object_get(device, "name")), "none");
 	ck_assert_int_eq(integer_at(device, "operations"), 2);
