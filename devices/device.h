@@ -103,15 +103,27 @@ struct device_config {
 };
 
 /*
- * A register that guests may read without the emulator: after each operation, before the operation's effects and its
- * reply, the value that a read would now give is *published* where dvmm finds it (mailbox.h).
+ * A register that guests may use without waiting for the emulator.
  *
- * The model says in publish() what that value is, from the committed state alone. It says "not now" while a read would
- * change anything, or would depend on anything else: the time, say. Then a read is an operation as any other.
+ * Published: after each operation, before the operation's effects and its reply, the value that a read would
+ * now give is stored where dvmm finds it (mailbox.h). The model says in publish() what that value is, from
+ * the committed state alone. It says "not now" while a read would change anything, would depend on anything
+ * else (the time, say), or while a write to a posted register of the device could change what is read: a
+ * guest must not see that its writes are late. Then a read is an operation as any other.
+ *
+ * Posted: a write is queued, and the guest runs on; it is done some time later, before whatever that vCPU
+ * does next with the emulator, and before whatever another one does with this device. So it may have no
+ * effect on dvmm but console output: no machine event, no console_room, no I/O, nothing in guest memory. If
+ * it may cause an interrupt, publish() says so by the value POST_URGENT, and the write is not left lying;
+ * otherwise by 0. "Not now": not posted.
  */
+enum register_use { REGISTER_PUBLISHED, REGISTER_POSTED };
+#define POST_URGENT 1u
+
 struct device_register {
 	uint64_t offset; /* in the window; only an access of exactly this place and size counts */
 	uint32_t size;   /* bytes: 1, 2 or 4 */
+	uint32_t use;    /* enum register_use: a register to be read, or one to be written */
 };
 #define DEVICE_MAX_REGISTERS 8
 
@@ -145,11 +157,11 @@ struct device_ops {
 	/* Bytes typed by the user; returns how many were taken (the rest is offered again later). */
 	uint32_t (*input)(struct operation *op, const uint8_t *bytes, uint32_t len);
 
-	/* Published registers, at most DEVICE_MAX_REGISTERS. */
+	/* Registers that need no hand-off, at most DEVICE_MAX_REGISTERS. */
 	const struct device_register *registers;
 	uint32_t register_count;
 
-	/* The value of registers[n] in this (committed) state; false: not now. */
+	/* What is published of registers[n] in this (committed) state; false: not now. */
 	bool (*publish)(const void *state, unsigned n, uint32_t *value);
 };
 

@@ -289,8 +289,17 @@ static uint32_t uart_input(struct operation *op, const uint8_t *bytes, uint32_t 
 	return taken;
 }
 
-/* What drivers read for each byte, each line, and each interrupt. */
-static const struct device_register registers[] = {{UART_LSR, 1}, {UART_IER, 1}, {UART_MSR, 1}};
+/*
+ * What drivers use for each byte, each line, and each interrupt. In loopback THR is received, and shows in
+ * LSR; else it goes to the ring, or with DLAB to the divisor, and nothing that is published here depends on
+ * these.
+ */
+static const struct device_register registers[] = {
+	{UART_LSR, 1, REGISTER_PUBLISHED},
+	{UART_IER, 1, REGISTER_PUBLISHED},
+	{UART_MSR, 1, REGISTER_PUBLISHED},
+	{UART_TX, 1, REGISTER_POSTED},
+};
 
 static bool uart_publish(const void *state, unsigned n, uint32_t *value)
 {
@@ -299,13 +308,16 @@ static bool uart_publish(const void *state, unsigned n, uint32_t *value)
 	switch (registers[n].offset) {
 	case UART_LSR:
 		*value = line_status(s);
-		return !s->overrun; /* reading resets it */
+		return !s->overrun /* reading resets it */ && !(s->mcr & UART_MCR_LOOP);
 	case UART_IER:
 		*value = read_ier(s);
 		return true;
 	case UART_MSR:
 		*value = s->msr;
 		return !(s->msr & UART_MSR_ANY_DELTA); /* reading resets them */
+	case UART_TX:
+		*value = s->ier & UART_IER_THRI ? POST_URGENT : 0;
+		return !(s->mcr & UART_MCR_LOOP);
 	}
 	return false;
 }

@@ -159,7 +159,8 @@ bool virtio_mmio_io_describe(const void *state, const void *bulk, unsigned n, st
 	return req->count <= IO_SEGMENTS;
 }
 
-const struct device_register virtio_mmio_registers[VIRTIO_MMIO_REGISTERS] = {{VIRTIO_MMIO_INTERRUPT_STATUS, 4}};
+const struct device_register virtio_mmio_registers[VIRTIO_MMIO_REGISTERS] = {
+	{VIRTIO_MMIO_INTERRUPT_STATUS, 4, REGISTER_PUBLISHED}};
 
 bool virtio_mmio_publish(const void *state, unsigned n, uint32_t *value)
 {

@@ -20,7 +20,13 @@
 
 #include "devices/virtqueue.h"
 
-/* Published (device.h): what a driver reads in each interrupt. Reading it changes nothing. */
+/*
+ * Published (device.h): what a driver reads in each interrupt. Reading it changes nothing.
+ *
+ * InterruptACK, which is written next, cannot be posted: the driver looks at the used ring after it. Were the
+ * write done later, it could take back an interrupt that has come after that look, and nobody would look
+ * again.
+ */
 #define VIRTIO_MMIO_REGISTERS 1
 extern const struct device_register virtio_mmio_registers[VIRTIO_MMIO_REGISTERS];
 bool virtio_mmio_publish(const void *state, unsigned n, uint32_t *value);

@@ -59,7 +59,8 @@ struct core_client {
 /* Performs one request, which must be the caller's private copy. False: it was abandoned. */
 bool core_request(struct core *core, const struct core_client *client, const struct request *req);
 
-/* Publishes the registers of all devices as they are. core_recover() has done it; for those who need no recovery. */
+/* Publishes the registers of all devices as they are. core_recover() has done it; for those who need no
+ * recovery. */
 void core_publish(struct core *core);
 
 /* The doorbell of a device rang; an I/O slot has ended with `result`. */
@@ -68,9 +69,9 @@ void core_complete(struct core *core, uint32_t device, unsigned slot, int32_t re
 
 /*
  * Takes over a region from an emulator that is dead, before any worker runs: finishes for each device the
- * last committed operation (its registers are published, its effects, and its reply if that has not been published:
- * `unanswered` says so, `publish` does it), and starts the I/O that was under way. Nothing of this does harm if it had been done
- * already.
+ * last committed operation (its registers are published, its effects, and its reply if that has not been
+ * published: `unanswered` says so, `publish` does it), and starts the I/O that was under way. Nothing of this
+ * does harm if it had been done already.
  */
 void core_recover(struct core *core, bool (*unanswered)(void *context, uint32_t slot, uint32_t seq),
 		  void (*publish)(void *context, uint32_t slot, const struct reply *), void *context);

@@ -178,7 +178,7 @@ static void start_workers(struct emulator *e)
 
 		e->worker[i] = (struct worker){
 			.core = &e->core,
-			.request = mailbox_request(e->requests, i),
+			.queue = mailbox_queue(e->requests, i),
 			.reply = mailbox_reply(e->replies, i),
 			.slot = i,
 			.instruction = instruction_of(e, i),
@@ -235,8 +235,9 @@ static bool unanswered(void *context, uint32_t slot, uint32_t seq)
 {
 	struct emulator *e = context;
 
-	return __atomic_load_n(&mailbox_request(e->requests, slot)->seq, __ATOMIC_ACQUIRE) == seq &&
-	       __atomic_load_n(&mailbox_reply(e->replies, slot)->seq, __ATOMIC_ACQUIRE) != seq;
+	/* Only the oldest can have been begun. */
+	return __atomic_load_n(&mailbox_reply(e->replies, slot)->seq, __ATOMIC_ACQUIRE) == seq - 1 &&
+	       queue_has(mailbox_queue(e->requests, slot), seq);
 }
 
 static void publish_late(void *context, uint32_t slot, const struct reply *reply)

@@ -2,25 +2,39 @@
 /*
  * The mailbox: how dvmm asks, and the emulator answers. This header is the whole protocol.
  *
- * Two shared memory files. The *request file* is written by dvmm only (it is sealed against writing
- * before the emulator gets it): page 0 holds struct machine, page 1 struct control, page 2 + n the request of
- * slot n. The *reply file* is written by the emulator: page n holds the reply of slot n. A slot belongs to
- * one vCPU thread; slot `vcpus`, the last, belongs to dvmm's main thread, for console input. Behind the slots
- * each file has an area per vCPU for the state of a processor (REQUEST_X86), which takes no memory until used.
+ * Two shared memory files. The *request file* is written by dvmm only (it is sealed against writing before
+ * the emulator gets it): page 0 holds struct machine, page 1 struct control, page 2 + n the requests of slot
+ * n. The *reply file* is written by the emulator: page n holds the reply of slot n. A slot belongs to one
+ * vCPU thread; slot `vcpus`, the last, belongs to dvmm's main thread, for console input. Behind the slots
+ * each file has an area per vCPU for the state of a processor (REQUEST_X86), which takes no memory until
+ * used.
  *
  * Emulators come and go, the files stay. Each emulator has an incarnation number, from 1 on, which the
- * spawner tells it (emulator/spawner.h). It gets ready, sandbox and all, and then waits until control.active is its own number: dvmm sets
- * that when its predecessor, if any, is dead. A request whose seq differs from its reply's is then still to
- * be answered.
+ * spawner tells it (emulator/spawner.h). It gets ready, sandbox and all, and then waits until control.active is
+ * its own number: dvmm sets that when its predecessor, if any, is dead. Requests behind the last one answered
+ * are then still to be answered.
  *
- * One request is under way per slot. dvmm fills the request and then increments request.seq; the worker
- * performs it, fills the reply and then stores the same number in reply.seq. Both seq words are futexes
- * (shared).
+ * Requests of a slot are numbered, and request n is at ring[n % MAILBOX_RING]: dvmm fills it and then stores
+ * n in its seq. The worker takes them in order, one at a time: it performs request n, fills the reply and
+ * then stores n in reply.seq. There is one reply: that of the last one answered.
  *
- * Who sleeps says so first: `sleeping` in one's own half is set, then the other's seq is checked once more,
- * then futex_wait. The other side stores its seq and then looks at `sleeping`. Both with sequential
- * consistency, so a wake-up cannot be lost. A wrong `sleeping` written by a hostile emulator costs a
- * superfluous wake-up or its own reply.
+ * Most requests are *calls*: the vCPU waits until its number is answered. A *post* (devices/device.h) is a
+ * request that nobody waits for; the guest runs on. Up to MAILBOX_POSTS posts are under way in a slot, then
+ * there is a call, so room is never waited for, and the last reply is the call's. Of a post, all that dvmm
+ * has to learn is how far the console's ring is filled. That number only grows, and every later reply of the
+ * slot says it too.
+ *
+ * What order a guest can see: all that one vCPU does is in one queue. A vCPU that uses a device to which
+ * another one has posted waits until that is done (handoff_order()). Doorbells and DMA can overtake a post,
+ * but no posted register has to do with memory or queues. What is published (below) no post changes.
+ *
+ * Who sleeps says so first. dvmm, which sleeps on reply.seq, sets `sleeping` in its own half, looks at
+ * reply.seq once more, then futex_wait. The worker, which sleeps on `bell`, reads that, sets `sleeping` in
+ * its half, looks for the next request once more, then futex_wait. The other side stores its seq and then
+ * looks at `sleeping`, and who wakes a worker increments `bell` first. All with sequential consistency, so a
+ * wake-up cannot be lost. Who posts may leave a worker asleep: somebody rings before long (vmm/handoff.h).
+ * The worker wakes dvmm when it has answered all there is. A wrong `sleeping` written by a hostile emulator
+ * costs a superfluous wake-up or its own reply.
  *
  * What dvmm reads of a reply it copies once, then checks (vmm/handoff.c), then uses.
  */
@@ -36,6 +50,8 @@
 #define MAILBOX_PAGE  4096u
 #define MAILBOX_DATA  64u /* bytes of data in a request or a reply */
 #define MAILBOX_SLOTS (MACHINE_MAX_VCPUS + 1)
+#define MAILBOX_RING  16u /* requests of a slot; a power of two */
+#define MAILBOX_POSTS (MAILBOX_RING - 2) /* with a call behind them, and the one that dvmm fills in, that is all */
 
 enum request_kind {
 	REQUEST_NONE = 0,
@@ -48,18 +64,37 @@ enum request_kind {
 
 /* 128 bytes, written by dvmm. */
 struct request {
-	uint32_t seq;       /* futex; written last */
-	uint32_t sleeping;  /* dvmm sleeps on reply.seq and wants to be woken */
-	uint32_t kind;      /* enum request_kind */
-	uint32_t space;     /* enum bus_space */
-	uint64_t addr;      /* port or guest-physical address */
-	uint32_t size;      /* bytes per element: 1, 2, 4, 8 */
-	uint32_t count;     /* elements; size * count <= MAILBOX_DATA */
-	uint32_t cancelled; /* the seq of a request that dvmm has completed by force: to be acknowledged, not
-			       performed */
-	uint32_t unused[7];
+	uint32_t seq;   /* its number; written last */
+	uint32_t kind;  /* enum request_kind */
+	uint32_t space; /* enum bus_space */
+	uint32_t size;  /* bytes per element: 1, 2, 4, 8 */
+	uint64_t addr;  /* port or guest-physical address */
+	uint32_t count; /* elements; size * count <= MAILBOX_DATA */
+	uint32_t unused[9];
 	uint8_t data[MAILBOX_DATA];
 } __attribute__((aligned(64)));
+
+/* The requests of a slot, written by dvmm. What changes with each of them is in its own lines. */
+struct request_queue {
+	uint32_t bell;      /* futex: incremented to wake the worker */
+	uint32_t sleeping;  /* dvmm sleeps on reply.seq and wants to be woken */
+	uint32_t cancelled; /* the seq of a request that dvmm has completed by force: to be acknowledged, not
+			       performed */
+	uint32_t unused[13];
+	struct request ring[MAILBOX_RING];
+} __attribute__((aligned(64)));
+
+/* Where request n is, or its predecessors were. */
+static inline struct request *queue_at(struct request_queue *q, uint32_t n)
+{
+	return &q->ring[n % MAILBOX_RING];
+}
+
+/* Has request n, the one behind the last one answered, been handed over? */
+static inline bool queue_has(struct request_queue *q, uint32_t n)
+{
+	return __atomic_load_n(&queue_at(q, n)->seq, __ATOMIC_SEQ_CST) == n;
+}
 
 #define REPLY_NO_DEVICE UINT32_MAX /* nobody claims the address: reads are all ones, writes dropped */
 
@@ -69,15 +104,16 @@ enum reply_flags {
 
 /* 128 bytes, written by the emulator. */
 struct reply {
-	uint32_t seq;          /* futex; written last; equals the request's seq */
-	uint32_t sleeping;     /* the worker sleeps on request.seq and wants to be woken */
+	uint32_t seq;          /* futex; written last; number of the last request answered */
+	uint32_t sleeping;     /* the worker sleeps on the queue's bell and wants to be woken */
 	uint32_t claim;        /* who decides about the present request: see CLAIM; both sides write it */
 	uint32_t device;       /* index into machine.device[], or REPLY_NO_DEVICE */
 	uint32_t flags;        /* enum reply_flags */
 	uint32_t event;        /* enum machine_event */
 	uint32_t exit_code;    /* with MACHINE_EXIT */
 	uint32_t count;        /* REQUEST_INPUT: bytes taken */
-	uint64_t console_head; /* bytes the UART has ever put into its ring, or 0: nothing new */
+	uint64_t console_head; /* bytes the UART has ever put into its ring, at the last request of this slot that
+				  put any; 0: none has */
 	uint32_t unused[6];
 	uint8_t data[MAILBOX_DATA]; /* REQUEST_READ: size * count bytes */
 } __attribute__((aligned(64)));
@@ -91,6 +127,7 @@ enum claim_verdict { CLAIM_OPEN = 0, CLAIM_COMMITTED, CLAIM_CANCELLED };
 #define CLAIM(seq, verdict) ((uint32_t)(seq) << 2 | (uint32_t)(verdict))
 
 _Static_assert(sizeof(struct request) == 128 && sizeof(struct reply) == 128, "layout of the mailbox");
+_Static_assert(sizeof(struct request_queue) <= MAILBOX_PAGE, "a queue fits its page");
 _Static_assert(sizeof(struct machine) <= MAILBOX_PAGE, "struct machine fits its page");
 
 /* 64 bytes, written by dvmm. */
@@ -126,9 +163,9 @@ static inline uint64_t mailbox_reply_bytes(uint32_t vcpus)
 }
 
 /* Where things are, given where a file is mapped. */
-static inline struct request *mailbox_request(void *file, uint32_t slot)
+static inline struct request_queue *mailbox_queue(void *file, uint32_t slot)
 {
-	return (struct request *)((uint8_t *)file + (uint64_t)(slot + 2) * MAILBOX_PAGE);
+	return (struct request_queue *)((uint8_t *)file + (uint64_t)(slot + 2) * MAILBOX_PAGE);
 }
 static inline struct control *mailbox_control(void *file)
 {
@@ -193,15 +230,16 @@ static inline uint32_t *mailbox_io_beat(void *file)
 
 /*
  * Published registers (devices/device.h): a line per device, behind the reply of the last slot. Word n is for
- * register n of the device, and the emulator stores it whole after each operation on the device, before its effects
- * and its reply. So it needs no lock, and a vCPU that has the reply to its write, or takes the interrupt of an
- * operation, reads what that has left. While no emulator serves the words stay as they are, and say what was true
- * before the operations that nobody has heard of yet; a successor publishes all of them before it serves.
+ * register n of the device, and the emulator stores it whole after each operation on the device, before its
+ * effects and its reply. So it needs no lock, and a vCPU that has the reply to its write, or takes the
+ * interrupt of an operation, reads what that has left. While no emulator serves the words stay as they are,
+ * and say what was true before the operations that nobody has heard of yet; a successor publishes all of them
+ * before it serves.
  *
  * dvmm loads a word once; a hostile emulator chooses with it what the guest reads, which it can do anyway.
  */
 struct published {
-	uint64_t word[DEVICE_MAX_REGISTERS]; /* PUBLISHED_VALID | value; otherwise: ask */
+	uint64_t word[DEVICE_MAX_REGISTERS]; /* PUBLISHED_VALID | value; otherwise: call */
 } __attribute__((aligned(64)));
 #define PUBLISHED_VALID  (1ull << 32)
 #define PUBLISHED_OFFSET 512u

@@ -6,20 +6,22 @@
 #include "emulator/futex.h"
 #include "emulator/instruction.h"
 
-/* Waits until request->seq differs from `done`, and returns it. The protocol of `sleeping`: mailbox.h. */
-static uint32_t wait_for_request(struct worker *w, uint32_t done)
+/* Waits until there is request seq. The protocol of `sleeping`: mailbox.h. */
+static void wait_for_request(struct worker *w, uint32_t seq)
 {
-	uint32_t seq = spin_while_equal(&w->request->seq, done, w->spin_ns);
+	const uint32_t *word = &queue_at(w->queue, seq)->seq;
+	const uint32_t before = __atomic_load_n(word, __ATOMIC_ACQUIRE);
 
-	while (seq == done) {
+	if (before == seq || spin_while_equal(word, before, w->spin_ns) == seq)
+		return;
+	while (!queue_has(w->queue, seq)) {
+		uint32_t bell = __atomic_load_n(&w->queue->bell, __ATOMIC_SEQ_CST);
+
 		__atomic_store_n(&w->reply->sleeping, 1, __ATOMIC_SEQ_CST);
-		seq = __atomic_load_n(&w->request->seq, __ATOMIC_SEQ_CST);
-		if (seq == done)
-			futex_wait(&w->request->seq, done, NULL);
+		if (!queue_has(w->queue, seq))
+			futex_wait(&w->queue->bell, bell, NULL);
 		__atomic_store_n(&w->reply->sleeping, 0, __ATOMIC_RELAXED);
-		seq = __atomic_load_n(&w->request->seq, __ATOMIC_ACQUIRE);
 	}
-	return seq;
 }
 
 /* Called under the device's lock: makes the reply visible. The wake-up comes after the unlock, or the
@@ -27,15 +29,20 @@ static uint32_t wait_for_request(struct worker *w, uint32_t done)
 static void publish(void *context, const struct reply *reply)
 {
 	struct worker *w = context;
-	const size_t from = offsetof(struct reply, device);
+	const size_t from = offsetof(struct reply, device), head = offsetof(struct reply, console_head);
 
-	memcpy((uint8_t *)w->reply + from, (const uint8_t *)reply + from, sizeof(*reply) - from);
+	/* A reply that says nothing of the console leaves there what has been said before, by a predecessor
+	 * too: dvmm may not have seen it yet. */
+	memcpy((uint8_t *)w->reply + from, (const uint8_t *)reply + from, head - from);
+	if (reply->console_head)
+		__atomic_store_n(&w->reply->console_head, reply->console_head, __ATOMIC_RELAXED);
+	memcpy(w->reply->data, reply->data, sizeof(reply->data));
 	__atomic_store_n(&w->reply->seq, reply->seq, __ATOMIC_SEQ_CST);
 }
 
 static void wake_client(struct worker *w)
 {
-	if (__atomic_load_n(&w->request->sleeping, __ATOMIC_SEQ_CST))
+	if (__atomic_load_n(&w->queue->sleeping, __ATOMIC_SEQ_CST))
 		futex_wake(&w->reply->seq);
 }
 
@@ -77,29 +84,31 @@ static void serve(struct worker *w, uint32_t seq)
 {
 	const struct core_client client = {
 		.slot = w->slot, .context = w, .claim = claim, .publish = publish, .instruction = w->instruction};
-	const size_t what = offsetof(struct request, kind); /* before it: words that both sides watch */
-	struct request request;
+	struct request request = *queue_at(w->queue, seq);
 
-	memcpy((uint8_t *)&request + what, (const uint8_t *)w->request + what, sizeof(request) - what);
 	request.seq = seq;
 	if (left_behind(w, &request)) {
 		instruction_finish(w->core, &client, seq);
 		return;
 	}
 	/* Cancelled: dvmm has no use for a reply, but waits for the acknowledgement before it asks again. */
-	if (request.cancelled == seq || !open_claim(w, seq) || !core_request(w->core, &client, &request))
+	if (__atomic_load_n(&w->queue->cancelled, __ATOMIC_RELAXED) == seq || !open_claim(w, seq) ||
+	    !core_request(w->core, &client, &request))
 		__atomic_store_n(&w->reply->seq, seq, __ATOMIC_SEQ_CST);
 }
 
 void worker_run(struct worker *w)
 {
-	uint32_t done = __atomic_load_n(&w->reply->seq, __ATOMIC_ACQUIRE);
+	uint32_t next = __atomic_load_n(&w->reply->seq, __ATOMIC_ACQUIRE) + 1;
 
 	for (;;) {
-		done = wait_for_request(w, done);
-		if (__atomic_load_n(&w->request->kind, __ATOMIC_RELAXED) == REQUEST_QUIT)
-			return;
-		serve(w, done);
+		wait_for_request(w, next);
+		/* Who waits does so for the last one. */
+		for (; queue_has(w->queue, next); next++) {
+			if (queue_at(w->queue, next)->kind == REQUEST_QUIT)
+				return;
+			serve(w, next);
+		}
 		wake_client(w);
 	}
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A worker: the thread that answers one mailbox slot. Sleeps (or spins, then sleeps) until dvmm
- * has written a request, performs it through the core, and stores the reply.
+ * has written requests, performs them through the core, one after another, and stores their replies.
  */
 #ifndef DVMM_EMULATOR_WORKER_H
 #define DVMM_EMULATOR_WORKER_H
@@ -18,7 +18,7 @@ static inline void worker_name(char name[16], uint32_t slot)
 
 struct worker {
 	struct core *core;
-	const struct request *request; /* shared; dvmm writes it */
+	struct request_queue *queue;   /* shared; dvmm writes it, we cannot */
 	struct reply *reply;           /* shared; we write it */
 	uint32_t slot;
 	struct instruction *instruction; /* NULL: this slot has no vCPU */

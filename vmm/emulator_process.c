@@ -347,18 +347,21 @@ static void account_death(struct vm *vm)
 {
 	for (uint32_t i = 0; i <= vm->machine.vcpus; i++) {
 		struct watch *w = &vm->watch[i];
-		uint32_t seq = mailbox_request(vm->requests.at, i)->seq, begun = CLAIM(seq, CLAIM_OPEN);
+		/* The oldest one not answered: those behind it have not been begun. */
+		uint32_t seq = __atomic_load_n(&mailbox_reply(vm->replies.at, i)->seq, __ATOMIC_ACQUIRE) + 1;
+		uint32_t begun = CLAIM(seq, CLAIM_OPEN);
 
-		if (seq == __atomic_load_n(&mailbox_reply(vm->replies.at, i)->seq, __ATOMIC_ACQUIRE))
+		if (!queue_has(mailbox_queue(vm->requests.at, i), seq))
 			continue;
 		if (atomic_load(&w->forced_seq) == seq) {
 			w->forced_ns =
 				monotonic_ns(); /* the successor has a quantum of its own to acknowledge it */
+			w->forced_for = seq;
 			continue;
 		}
-		if (vm->active.killed_for == i + 1)
+		if (vm->active.killed_for == i + 1 && atomic_load(&w->began_ns))
 			atomic_store(&w->began_ns, monotonic_ns());
-		else if (vm->active.killed_for)
+		else if (vm->active.killed_for && vm->active.killed_for != i + 1)
 			continue;
 		if (!__atomic_compare_exchange_n(&mailbox_reply(vm->replies.at, i)->claim, &begun, 0, false,
 						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))

@@ -431,7 +431,7 @@ static int ask(struct emulation *e)
 		vcpu_obey_watchdog(e->vcpu);
 		return unknown(e, "it took too long to emulate") ? 0 : -1;
 	}
-	return err ? -1 : take_answer(e) ? 1 : -1;
+	return err || !vcpu_obey_reply(e->vcpu, &reply) ? -1 : take_answer(e) ? 1 : -1;
 }
 
 /* The emulator has executed something, or found an exception. */

@@ -197,9 +197,9 @@ static int make_shared_memory(struct vm *v, const struct boot_files *files, stru
 				 v->machine.ram_bytes + loader_staging_bytes(files->kernel.bytes), true, f))
 		return -1;
 	region_init(&v->machine, &v->layout, v->region.at);
-	if (v->options->published)
-		registers_build(&v->registers, &v->machine,
-				mailbox_published(v->replies.at, v->machine.vcpus));
+	registers_build(&v->registers, &v->machine, mailbox_published(v->replies.at, v->machine.vcpus),
+			(v->options->published ? 1u << REGISTER_PUBLISHED : 0) |
+				(v->options->posted ? 1u << REGISTER_POSTED : 0));
 	machine_memory(&v->machine, v->ram.at, &v->memory);
 	for (uint32_t i = 0; i < v->machine.devices; i++)
 		if (v->machine.device[i].type == DEVICE_UART)
@@ -467,8 +467,8 @@ static void write_stats(struct vm *v)
 static int run(struct vm *v, int signal_fd, int dump_fd)
 {
 	watch(v, signal_fd);
-	emulator_kill_all(v);
 	collect_vcpus(v);
+	emulator_kill_all(v);
 	console_terminal_restore();
 	dismantle(v);
 	release_disks(v);

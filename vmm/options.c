@@ -34,6 +34,7 @@ const char options_help[] = "Usage: dvmm --kernel FILE [OPTION]...\n"
 			    "  --pin auto|none|VCPU:CPU[,...]\n"
 			    "                         host CPU of each vCPU (default auto)\n"
 			    "  --published on|off     reads that need no hand-off (default on)\n"
+			    "  --posted on|off        writes that are not waited for (default on)\n"
 			    "  --quantum MS           unit in which operations are timed (default 10)\n"
 			    "  --max-quanta N         quanta that an operation may take (default 100)\n"
 			    "  --on-stall ACTION      and then: repin (default), restart or kill\n"
@@ -168,6 +169,11 @@ static int set_published(struct options *o, char *s, struct failure *f)
 	return parse_switch("--published", s, &o->published, f);
 }
 
+static int set_posted(struct options *o, char *s, struct failure *f)
+{
+	return parse_switch("--posted", s, &o->posted, f);
+}
+
 static int set_cpus(struct options *o, char *s, struct failure *f)
 {
 	return parse_u32("--cpus", s, 1, MACHINE_MAX_VCPUS, &o->cpus, f);
@@ -278,6 +284,7 @@ static const struct {
 	{"handoff", required_argument, false, set_handoff},
 	{"pin", required_argument, false, set_pin},
 	{"published", required_argument, false, set_published},
+	{"posted", required_argument, false, set_posted},
 	{"quantum", required_argument, false, set_quantum},
 	{"max-quanta", required_argument, false, set_max_quanta},
 	{"on-stall", required_argument, false, set_on_stall},
@@ -317,6 +324,7 @@ int options_parse(struct options *o, int argc, char **argv, struct failure *f)
 		.cpus = 1,
 		.pin = "auto",
 		.published = true,
+		.posted = true,
 		.quantum_ms = 10,
 		.max_quanta = 100,
 		.repins_per_second = 10,

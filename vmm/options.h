@@ -45,6 +45,7 @@ struct options {
 	enum options_handoff handoff;
 	const char *pin; /* unparsed: sched/placement.h */
 	bool published;  /* published registers are read without a hand-off */
+	bool posted;     /* writes to posted registers are not waited for */
 	uint32_t quantum_ms;
 	uint32_t max_quanta;
 	enum on_stall on_stall;

@@ -14,7 +14,9 @@
  * the end of its predecessor was seen
  *
  * slot is the vCPU; the one after the last vCPU carries typed input. For a slot, completion or force follows
- * handoff before there is another, so the time in between is the operation's.
+ * handoff before there is another, so the time in between is the operation's. Posted writes (--posted on) are
+ * handoffs that have no completion of their own: one comes for the last of them, or for what is called behind
+ * them.
  */
 #ifndef DVMM_VMM_PROBES_H
 #define DVMM_VMM_PROBES_H

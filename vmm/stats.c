@@ -2,8 +2,8 @@
 /*
  * Theory of operation: the file is opened before the guest starts, so that a bad path is found in time and
  * nothing needs to be opened once the process is confined; it is truncated and written in one go at the end.
- * Latency and counts are kept per (vCPU, device), and the two views of the file, per vCPU and per device, are sums over
- * rows and columns.
+ * Latency and counts are kept per (vCPU, device), and the two views of the file, per vCPU and per device, are
+ * sums over rows and columns.
  */
 #include "config.h"
 
@@ -226,6 +226,7 @@ static void sum_add(struct sum *sum, const struct stats *s, uint32_t vcpu, uint3
 
 	histogram_merge(&sum->latency, &s->latency[cell]);
 	sum->saved.published += s->saved[cell].published;
+	sum->saved.posted += s->saved[cell].posted;
 }
 
 static json_t *json_vcpu(const struct stats *s, uint32_t vcpu)
@@ -235,10 +236,11 @@ static json_t *json_vcpu(const struct stats *s, uint32_t vcpu)
 
 	for (uint32_t d = 0; d <= s->devices; d++)
 		sum_add(&sum, s, vcpu, d);
-	return json_pack("{s:I, s:{s:o, s:o, s:o}, s:o, s:I, s:I, s:o}", "vcpu", (json_int_t)vcpu, "host_cpu",
+	return json_pack("{s:I, s:{s:o, s:o, s:o}, s:o, s:I, s:I, s:I, s:o}", "vcpu", (json_int_t)vcpu, "host_cpu",
 			 "pinned", json_cpu(v->pinned_cpu), "first", json_cpu(v->first_cpu), "last",
 			 json_cpu(v->last_cpu), "exits", json_exits(v), "operations",
 			 (json_int_t)sum.latency.count, "published", (json_int_t)sum.saved.published,
+			 "posted", (json_int_t)sum.saved.posted,
 			 "latency_ns", json_latency(&sum.latency));
 }
 
@@ -248,9 +250,10 @@ static json_t *json_device(const struct stats *s, uint32_t device)
 
 	for (uint32_t v = 0; v < s->vcpus; v++)
 		sum_add(&sum, s, v, device);
-	return json_pack("{s:o, s:I, s:I, s:o}", "name",
+	return json_pack("{s:o, s:I, s:I, s:I, s:o}", "name",
 			 json_text(device < s->devices ? s->device_name[device] : "none"), "operations",
 			 (json_int_t)sum.latency.count, "published", (json_int_t)sum.saved.published,
+			 "posted", (json_int_t)sum.saved.posted,
 			 "latency_ns", json_latency(&sum.latency));
 }
 

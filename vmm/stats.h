@@ -7,9 +7,9 @@
  * file. Without
  * --stats there is no struct stats at all: every function takes NULL and does nothing.
  *
- * Threads: stats_vcpu_start/exit/operation/published/vcpu_end for a vCPU are called by the thread of that vCPU only,
- * stats_open, stats_write and stats_close by the main thread, the last two after those threads have ended.
- * There are no locks.
+ * Threads: stats_vcpu_start/exit/operation/published/posted/vcpu_end for a vCPU are called by the thread of
+ * that vCPU only, stats_open, stats_write and stats_close by the main thread, the last two after those
+ * threads have ended. There are no locks.
  */
 #ifndef DVMM_VMM_STATS_H
 #define DVMM_VMM_STATS_H
@@ -32,6 +32,7 @@ struct x86_count;
 /* Accesses that were no hand-offs, by one vCPU to one device. */
 struct stats_saved {
 	uint64_t published; /* reads of published registers */
+	uint64_t posted;    /* writes to posted registers */
 };
 
 struct stats {
@@ -91,7 +92,8 @@ static inline void stats_exit(struct stats *s, uint32_t vcpu, uint32_t reason)
 		s->vcpu[vcpu].exits[reason < STATS_EXITS ? reason : STATS_EXITS]++;
 }
 
-/* Where a device's figures are in the row of a vCPU: the index may be the emulator's word, any value is safe. */
+/* Where a device's figures are in the row of a vCPU: the index may be the emulator's word, any value is
+ * safe. */
 static inline uint64_t stats_cell(const struct stats *s, uint32_t vcpu, uint32_t device)
 {
 	return (uint64_t)vcpu * (s->devices + 1) + (device < s->devices ? device : s->devices);
@@ -109,6 +111,13 @@ static inline void stats_published(struct stats *s, uint32_t vcpu, uint32_t devi
 {
 	if (s && vcpu < s->vcpus)
 		s->saved[stats_cell(s, vcpu, device)].published++;
+}
+
+/* A write was not waited for. */
+static inline void stats_posted(struct stats *s, uint32_t vcpu, uint32_t device)
+{
+	if (s && vcpu < s->vcpus)
+		s->saved[stats_cell(s, vcpu, device)].posted++;
 }
 
 #endif

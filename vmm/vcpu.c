@@ -2,11 +2,12 @@
 /*
  * A vCPU thread: KVM_RUN -> request -> hand-off -> checked reply -> KVM_RUN.
  *
- * Nothing here looks at what the guest wrote or decides what an address means. A read of a register whose value is
- * published (vmm/registers.h) is answered with that. Every other exit is turned into one or
- * more requests (a request holds at most MAILBOX_DATA bytes; only string I/O has more), and the reply's bytes
- * are what the guest reads. What a reply asks of the machine - output, reset, power off - is done before the
- * guest runs on.
+ * Nothing here looks at what the guest wrote or decides what an address means. A read of a register whose
+ * value is published (vmm/registers.h) is answered with that. Every other exit is turned into one or more
+ * requests (a request holds at most MAILBOX_DATA bytes; only string I/O has more), and the reply's bytes are
+ * what the guest reads. What a reply asks of the machine - output, reset, power off - is done before the
+ * guest runs on. Writes to posted registers are waited for later: with the next request, or when somebody
+ * kicks us out of the guest.
  */
 #include <errno.h>
 #include <signal.h>
@@ -16,6 +17,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "devices/uart16550.h"
 #include "emulator/futex.h"
 #include "sched/topology.h"
 #include "vmm/boot.h"
@@ -23,8 +25,6 @@
 #include "vmm/probes.h"
 #include "vmm/stats.h"
 #include "vmm/vcpu.h"
-
-#define KICK_SIGNAL SIGUSR1
 
 #define MSR_IA32_MISC_ENABLE    0x1a0
 #define MISC_ENABLE_FAST_STRING 1
@@ -36,6 +36,9 @@ static int vcpu_fail(struct failure *f, uint32_t index, const char *what)
 {
 	return fail_with(f, EXIT_HOST, "/dev/kvm: vCPU %u: %s: %s", index, what, strerror(errno));
 }
+
+/* What has been posted and not yet been printed must not be more than the console's ring holds. */
+_Static_assert(2 * MACHINE_MAX_VCPUS * MAILBOX_RING * MAILBOX_DATA <= UART_RING_BYTES, "posts fit the ring");
 
 /* The registers that firmware would have set. KVM counts how many it accepted; none of these is vital. */
 static void set_msrs(struct vcpu *vcpu)
@@ -95,16 +98,17 @@ static int debug_exit_status(const struct vm *vm, uint32_t value)
 	return value ? EXIT_GUEST_CRASHED : EXIT_GUEST_ENDED;
 }
 
-/* What a reply asks of the machine. False: the guest must not run on. */
-static bool obey_reply(struct vcpu *vcpu, const struct reply *reply)
+bool vcpu_obey_reply(struct vcpu *vcpu, const struct reply *reply)
 {
 	struct vm *vm = vcpu->vm;
 
-	if (reply->console_head && console_output(reply->console_head)) {
+	if (reply->console_head && reply->console_head != vcpu->console_head &&
+	    console_output(reply->console_head)) {
 		vm_stop(vm, EXIT_EMULATOR_LOST,
 			"dvmm-emulator answered nonsense: impossible console position");
 		return false;
 	}
+	vcpu->console_head = reply->console_head;
 	if (reply->flags & REPLY_CONSOLE_ROOM) {
 		atomic_store(&vm->console_room, true);
 		vm_wake_main(vm);
@@ -138,23 +142,31 @@ void vcpu_obey_watchdog(struct vcpu *vcpu)
 	}
 	if (vcpu->home >= 0)
 		sched_unbind_thread(0, &vcpu->vm->allowed);
+	vcpu->forces = atomic_load(&vcpu->vm->watch[vcpu->index].forces);
+}
+
+/* A post may have been completed by force before what has just been answered. */
+static void obey_watchdog_late(struct vcpu *vcpu)
+{
+	if (atomic_load_explicit(&vcpu->vm->watch[vcpu->index].forces, memory_order_relaxed) != vcpu->forces)
+		vcpu_obey_watchdog(vcpu);
 }
 
 /* The result of an operation that was completed by force, for what remains of the access: reads are all ones,
  * writes are dropped. */
-static bool synthesise(struct vcpu *vcpu, uint8_t *data, uint32_t bytes, bool write)
+static bool synthesise(uint8_t *data, uint32_t bytes, bool write)
 {
 	if (!write)
 		memset(data, 0xff, bytes);
-	vcpu_obey_watchdog(vcpu);
 	return true;
 }
 
-/* One element that can be read without a hand-off. (Of an access in several pieces, or by REP, each is its own
- * operation anyway.) */
+/* One element that can be read without a hand-off. (Of an access in several pieces, or by REP, each is its
+ * own operation anyway.) */
 static bool read_published(struct vcpu *vcpu, uint32_t space, uint64_t addr, uint32_t size, uint8_t *data)
 {
-	const struct fast_register *r = registers_find(&vcpu->vm->registers, space, addr);
+	const struct fast_register *r =
+		registers_find(&vcpu->vm->registers, space, addr, REGISTER_PUBLISHED);
 	uint32_t value;
 
 	if (!r || r->size != size || !register_read(r, &value))
@@ -164,6 +176,59 @@ static bool read_published(struct vcpu *vcpu, uint32_t space, uint64_t addr, uin
 	return true;
 }
 
+/* The register that this is a write to, if it may be posted now. */
+static const struct fast_register *find_posted(struct vcpu *vcpu, struct handoff *h, uint32_t space, uint64_t addr,
+					       uint32_t size)
+{
+	const struct fast_register *r = registers_find(&vcpu->vm->registers, space, addr, REGISTER_POSTED);
+	uint32_t how;
+
+	if (!r || r->size != size || !register_read(r, &how) || !handoff_may_post(h, how & POST_URGENT))
+		return NULL;
+	return r;
+}
+
+/* What other vCPUs have posted to the device comes first. */
+static void order(struct vcpu *vcpu, struct handoff *h, uint32_t space, uint64_t addr)
+{
+	uint32_t device;
+
+	if (vcpu->vm->machine.vcpus == 1)
+		return;
+	device = registers_posted_device(&vcpu->vm->registers, space, addr);
+	if (device != NOT_POSTED)
+		handoff_order(h, device);
+}
+
+/* A hand-off that is waited for: of a request, or of what has been posted. Returns as they do. */
+static int wait_for(int (*what)(struct handoff *h, struct reply *reply), struct vcpu *vcpu, struct handoff *h,
+		    struct reply *reply)
+{
+	uint64_t start = vcpu->vm->stats ? monotonic_ns() : 0;
+	int err = what(h, reply);
+
+	if (err == -ETIME)
+		vcpu_obey_watchdog(vcpu);
+	if (err)
+		return err;
+	if (vcpu->vm->stats)
+		stats_operation(vcpu->vm->stats, vcpu->index, reply->device, monotonic_ns() - start);
+	obey_watchdog_late(vcpu);
+	return 0;
+}
+
+static void fill(struct request *req, uint32_t space, uint64_t addr, uint32_t size, uint32_t count, bool write,
+		 const uint8_t *data)
+{
+	req->kind = write ? REQUEST_WRITE : REQUEST_READ;
+	req->space = space;
+	req->addr = addr;
+	req->size = size;
+	req->count = count;
+	if (write)
+		memcpy(req->data, data, (size_t)count * size);
+}
+
 bool vcpu_access(struct vcpu *vcpu, struct handoff *h, uint32_t space, uint64_t addr, uint32_t size,
 			   uint32_t count, bool write, uint8_t *data)
 {
@@ -171,33 +236,29 @@ bool vcpu_access(struct vcpu *vcpu, struct handoff *h, uint32_t space, uint64_t 
 
 	if (!write && count == 1 && read_published(vcpu, space, addr, size, data))
 		return true;
-	while (count) {
-		struct request *req = handoff_request(h);
-		uint32_t n = count < most ? count : most;
+	order(vcpu, h, space, addr);
+	for (uint32_t n; count; data += (size_t)n * size, count -= n) {
+		const struct fast_register *posted = write ? find_posted(vcpu, h, space, addr, size) : NULL;
 		struct reply reply;
-		uint64_t start = vcpu->vm->stats ? monotonic_ns() : 0;
 		int err;
 
-		req->kind = write ? REQUEST_WRITE : REQUEST_READ;
-		req->space = space;
-		req->addr = addr;
-		req->size = size;
-		req->count = n;
-		if (write)
-			memcpy(req->data, data, (size_t)n * size);
-		err = handoff_call(h, &reply);
+		n = count < most ? count : most;
+		fill(handoff_request(h), space, addr, size, n, write, data);
+		if (posted) {
+			if (handoff_post(h, posted->device))
+				return false;
+			stats_posted(vcpu->vm->stats, vcpu->index, posted->device);
+			continue;
+		}
+		err = wait_for(handoff_call, vcpu, h, &reply);
 		if (err == -ETIME)
-			return synthesise(vcpu, data, count * size, write);
+			return synthesise(data, count * size, write);
 		if (err)
 			return false;
-		if (vcpu->vm->stats)
-			stats_operation(vcpu->vm->stats, vcpu->index, reply.device, monotonic_ns() - start);
 		if (!write)
 			memcpy(data, reply.data, (size_t)n * size);
-		if (!obey_reply(vcpu, &reply))
+		if (!vcpu_obey_reply(vcpu, &reply))
 			return false;
-		data += (size_t)n * size;
-		count -= n;
 	}
 	return true;
 }
@@ -279,25 +340,49 @@ static bool handle_exit(struct vcpu *vcpu, struct handoff *h)
 	}
 }
 
-static void run_guest(struct vcpu *vcpu)
+/* Somebody wants us out of the guest: to look at vm_stopping(), or to wait for what we have posted. */
+static bool kicked_out(struct vcpu *vcpu, struct handoff *h)
 {
-	struct handoff handoff;
+	struct reply reply;
+	int err;
 
-	handoff_init(&handoff, vcpu->vm, vcpu->index);
+	vcpu->run->immediate_exit = 0;
+	atomic_thread_fence(memory_order_seq_cst); /* who stops the machine says so first, and then kicks */
+	err = wait_for(handoff_flush, vcpu, h, &reply);
+	if (err)
+		return err == -EAGAIN || err == -ETIME;
+	return vcpu_obey_reply(vcpu, &reply);
+}
+
+static void run_guest(struct vcpu *vcpu, struct handoff *h)
+{
 	while (!vm_stopping(vcpu->vm)) {
 		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0) {
-			if (errno == EINTR || errno == EAGAIN)
+			if ((errno == EINTR || errno == EAGAIN) && kicked_out(vcpu, h))
 				continue;
-			vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: KVM_RUN: %s", vcpu->index,
-				strerror(errno));
+			if (!vm_stopping(vcpu->vm))
+				vm_stop(vcpu->vm, EXIT_GUEST_CRASHED, "vCPU %u: KVM_RUN: %s", vcpu->index,
+					strerror(errno));
 			return;
 		}
 		PROBE2(exit, vcpu->index, vcpu->run->exit_reason);
 		if (vcpu->vm->stats)
 			stats_exit(vcpu->vm->stats, vcpu->index, vcpu->run->exit_reason);
-		if (!handle_exit(vcpu, &handoff))
+		if (!handle_exit(vcpu, h))
 			return;
 	}
+}
+
+/* At the end, what has been posted is still done. */
+static void enter_guest(struct vcpu *vcpu)
+{
+	struct handoff handoff;
+	struct reply reply;
+
+	handoff_init(&handoff, vcpu->vm, vcpu->index);
+	run_guest(vcpu, &handoff);
+	if (handoff_finish(&handoff, &reply) == 0)
+		vcpu_obey_reply(vcpu, &reply);
 }
 
 static void *vcpu_main(void *arg)
@@ -313,7 +398,7 @@ static void *vcpu_main(void *arg)
 			vcpu->index, vcpu->cpu, strerror(-err));
 	vm_pass_gate(vcpu->vm);
 	stats_vcpu_start(vcpu->vm->stats, vcpu->index, vcpu->cpu);
-	run_guest(vcpu);
+	enter_guest(vcpu);
 	stats_vcpu_end(vcpu->vm->stats, vcpu->index);
 	atomic_store(&vcpu->running, false);
 	vm_wake_main(vcpu->vm);
@@ -327,7 +412,7 @@ int vcpu_start(struct vcpu *vcpu, struct failure *f)
 	struct sigaction kick = {.sa_handler = kicked}; /* no SA_RESTART: it is meant to interrupt */
 	int err;
 
-	sigaction(KICK_SIGNAL, &kick, NULL);
+	sigaction(VCPU_KICK_SIGNAL, &kick, NULL);
 	filter_build(&vcpu->filter, FILTER_VCPU, vcpu->fd);
 	atomic_store(&vcpu->running, true);
 	err = pthread_create(&vcpu->thread, NULL, vcpu_main, vcpu);
@@ -341,12 +426,4 @@ void vcpu_destroy(struct vcpu *vcpu)
 {
 	munmap(vcpu->run, vcpu->run_bytes);
 	close(vcpu->fd);
-}
-
-void vcpu_kick(struct vcpu *vcpu)
-{
-	/* The signal may come just before KVM_RUN; then this makes KVM_RUN return at once. */
-	vcpu->run->immediate_exit = 1;
-	if (atomic_load(&vcpu->running))
-		pthread_kill(vcpu->thread, KICK_SIGNAL);
 }

@@ -17,6 +17,9 @@ bool vcpu_access(struct vcpu *vcpu, struct handoff *h, uint32_t space, uint64_t 
 bool vcpu_access_memory(struct vcpu *vcpu, struct handoff *h, uint64_t addr, uint32_t length, bool write,
 			uint8_t *data);
 
+/* What a reply asks of the machine. False: the guest must not run on. */
+bool vcpu_obey_reply(struct vcpu *vcpu, const struct reply *reply);
+
 /* The request that handoff_call() has just answered with -ETIME: the vCPU goes where the watchdog says. */
 void vcpu_obey_watchdog(struct vcpu *vcpu);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/vm.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -36,4 +37,12 @@ void vm_stop(struct vm *vm, int status, const char *format, ...)
 	va_end(args);
 	atomic_store(&vm->stop.told, true);
 	vm_wake_main(vm);
+}
+
+void vcpu_kick(struct vcpu *vcpu)
+{
+	/* The signal may come just before KVM_RUN; then this makes KVM_RUN return at once. */
+	vcpu->run->immediate_exit = 1;
+	if (atomic_load(&vcpu->running))
+		pthread_kill(vcpu->thread, VCPU_KICK_SIGNAL);
 }

@@ -37,14 +37,21 @@ struct emulator_process {
 	uint32_t killed_for;   /* 1 + the slot because of which the watchdog has killed it; 0: it has not */
 };
 
+/* A vCPU does not leave posts behind for longer than about this: the last character on the console. */
+#define POST_PATIENCE_NS 10000000ull
+
 /* What the watchdog knows of a mailbox slot. The slot's owner writes began_ns, everybody else only what is
  * said. */
 struct watch {
-	_Atomic uint64_t began_ns; /* when the present request was handed over (owner, takeover); 0: none */
+	_Atomic uint64_t began_ns;  /* since when the owner waits for what is under way (owner, takeover); 0: it does not */
+	_Atomic uint64_t posted_ns; /* when the first of those posts was sent that the owner has not waited for; 0: none */
 	_Atomic uint32_t
 		forced_seq; /* the watchdog has completed this request by force; the owner forgets old ones */
 	_Atomic int repin_to; /* with it: CPU to go to before the guest is entered, -1: stay (watchdog) */
+	_Atomic uint32_t forces; /* how many requests of this slot have been (watchdog) */
 	uint64_t forced_ns;   /* when (with emulator_lock) */
+	uint32_t forced_for;  /* which one forced_ns is about (with emulator_lock) */
+	uint64_t resumed_ns;  /* when one was that others had been waiting behind (with emulator_lock) */
 	uint64_t unbound_until_ns; /* vCPU and worker may run anywhere until then, 0: are bound (with
 				      emulator_lock) */
 	_Atomic uint32_t
@@ -70,6 +77,8 @@ struct vcpu {
 	struct kvm_run *run;
 	size_t run_bytes;
 	pthread_t thread;
+	uint64_t console_head;  /* of the last reply that was obeyed */
+	uint32_t forces;        /* watch.forces, when it was last looked at */
 	uint32_t unknown_insns; /* reported so far */
 	atomic_bool running;    /* the thread has not ended yet */
 	struct filter filter;   /* of its system calls */
@@ -89,7 +98,7 @@ struct vm {
 	struct region_layout layout;
 	struct guest_memory memory;
 	struct shared_memory requests, replies, region, ram;
-	struct registers registers; /* empty with --published off */
+	struct registers registers;
 
 	int kvm_fd, vm_fd;
 	bool exit_on_emulation_failure; /* KVM leaves it to us, and queues no #UD of its own */
@@ -112,6 +121,11 @@ struct vm {
 	struct topology allowed; /* CPUs that vCPUs and workers may be moved to */
 	_Atomic uint64_t moves;  /* changes to the machine's worker_cpu */
 	struct watch watch[MAILBOX_SLOTS];
+	struct {
+		_Atomic uint64_t next_ns; /* when it looks next; UINT64_MAX: it is about to decide that */
+		uint32_t bell;            /* futex: incremented to have it look now */
+	} watchdog;
+	_Atomic uint32_t posters[MACHINE_MAX_DEVICES]; /* bit n: slot n has posted to it, and not waited for that yet */
 	int beat_write_fd;    /* the other end of machine.beat_fd, ours alone; does not block */
 	uint64_t io_asked_ns; /* when the I/O thread was last asked whether it lives (with emulator_lock) */
 	struct {
@@ -161,7 +175,9 @@ int vcpu_set_entry(struct vcpu *vcpu, const struct boot_entry *entry, struct fai
 int vcpu_start(struct vcpu *vcpu, struct failure *f);
 /* Its thread has been joined. */
 void vcpu_destroy(struct vcpu *vcpu);
-/* Makes a vCPU thread leave the guest or whatever it waits for, to look at vm_stopping(). */
+/* Makes a vCPU thread leave the guest or whatever it waits for, to look at vm_stopping(), and to wait for
+ * what it has posted. Any thread (vmm/vm.c). */
+#define VCPU_KICK_SIGNAL SIGUSR1
 void vcpu_kick(struct vcpu *vcpu);
 
 /* vmm/cpuid.c: what the guest's CPUID says. */

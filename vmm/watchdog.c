@@ -4,6 +4,11 @@
  * something may be due, and otherwise sleeps; an operation that begins meanwhile need not wake it, for it
  * never sleeps longer than N quanta.
  *
+ * Of the requests of a slot only the oldest one not answered can be under way, so that is what is forced, and
+ * blamed. Posts that nobody waits for are no operations yet; but a vCPU that leaves some for POST_PATIENCE_NS
+ * is kicked, so that it waits for them. Who posts the first one sees to it that we do not sleep for longer
+ * than twice that.
+ *
  * Completing by force takes three steps, in this order, each of which may be the one that the vCPU sees
  * first:
  *
@@ -48,15 +53,20 @@ struct watchdog {
 
 static struct watchdog watchdog;
 
-static struct request *request_of(struct watchdog *d, uint32_t slot)
+static struct request_queue *queue_of(struct watchdog *d, uint32_t slot)
 {
-	return mailbox_request(d->vm->requests.at, slot);
+	return mailbox_queue(d->vm->requests.at, slot);
 }
 
-/* Is the request that we see there still unanswered? */
-static bool pending(struct watchdog *d, uint32_t slot, uint32_t seq)
+/* The request that is next to be answered, if there is one. */
+static uint32_t oldest(struct watchdog *d, uint32_t slot)
 {
-	return __atomic_load_n(&mailbox_reply(d->vm->replies.at, slot)->seq, __ATOMIC_ACQUIRE) != seq;
+	return __atomic_load_n(&mailbox_reply(d->vm->replies.at, slot)->seq, __ATOMIC_ACQUIRE) + 1;
+}
+
+static bool pending(struct watchdog *d, uint32_t slot)
+{
+	return queue_has(queue_of(d, slot), oldest(d, slot));
 }
 
 /* 48 bits that nobody knows beforehand. */
@@ -87,7 +97,7 @@ static int choose_cpu(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 
 			d->cpu[i].vcpus += here;
 			d->cpu[i].stuck += here && began && now_ns - began >= vm->policy.quantum_ns &&
-					   pending(d, v, request_of(d, v)->seq);
+					   pending(d, v);
 		}
 	}
 	want.current = atomic_load(&vm->vcpu[slot].cpu);
@@ -159,14 +169,16 @@ static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_
 	struct vm *vm = d->vm;
 	struct watch *w = &vm->watch[slot];
 	/* Before the decision: from then on the vCPU fills in its next request. */
-	const bool port = request_of(d, slot)->space == BUS_PIO;
-	const uint64_t addr = request_of(d, slot)->addr, kind = request_of(d, slot)->kind;
+	const struct request *request = queue_at(queue_of(d, slot), seq);
+	const bool port = request->space == BUS_PIO;
+	const uint64_t addr = request->addr, kind = request->kind;
 	uint64_t began_ns = atomic_load(&w->began_ns);
 	int from = slot < vm->machine.vcpus ? atomic_load(&vm->vcpu[slot].cpu) : -1;
 	int to;
 
 	w->forced_ns =
 		now_ns; /* a reply that is committed is due within a quantum, like an acknowledgement */
+	w->forced_for = seq;
 	if (claimed(d, slot) == CLAIM(seq, CLAIM_COMMITTED))
 		return;
 	to = choose_cpu(d, slot, now_ns);
@@ -175,7 +187,8 @@ static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_
 		atomic_store(&w->repin_to, -1);
 		return;
 	}
-	__atomic_store_n(&request_of(d, slot)->cancelled, seq, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&queue_of(d, slot)->cancelled, seq, __ATOMIC_SEQ_CST);
+	atomic_fetch_add(&w->forces, 1);
 	atomic_store(&w->forced_seq, seq);
 	wake_owner(d, slot);
 	set_free(d, slot, watchdog_unbound_until_ns(began_ns, now_ns));
@@ -203,17 +216,33 @@ static void replace(struct watchdog *d, uint32_t slot)
 	syscall(SYS_pidfd_send_signal, vm->active.pidfd, SIGKILL, NULL, 0);
 }
 
+/* Posts that the vCPU has left behind it: it is to wait for them. */
+static uint64_t look_at_posts(struct watchdog *d, uint32_t slot, uint64_t now_ns)
+{
+	const struct watch *w = &d->vm->watch[slot];
+	const uint64_t posted_ns = atomic_load(&w->posted_ns);
+
+	if (!posted_ns || atomic_load(&w->began_ns)) /* none, or it does wait */
+		return UINT64_MAX;
+	if (now_ns < posted_ns + POST_PATIENCE_NS)
+		return posted_ns + POST_PATIENCE_NS;
+	vcpu_kick(&d->vm->vcpu[slot]);
+	return now_ns + POST_PATIENCE_NS;
+}
+
 /* Looks at one slot; returns when to look again. */
 static uint64_t look_at(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 {
 	struct vm *vm = d->vm;
 	struct watch *w = &vm->watch[slot];
 	struct watchdog_operation op = {.began_ns = atomic_load(&w->began_ns)};
-	uint32_t seq = __atomic_load_n(&request_of(d, slot)->seq, __ATOMIC_ACQUIRE);
+	uint32_t seq = oldest(d, slot);
+	bool there = queue_has(queue_of(d, slot), seq);
 
-	if (!op.began_ns || !pending(d, slot, seq)) {
+	if (!op.began_ns || !there) {
 		w->forced_ns = 0;
-		atomic_store(&w->deaths, 0);
+		if (!there)
+			atomic_store(&w->deaths, 0);
 		if (w->unbound_until_ns && now_ns >= w->unbound_until_ns && !op.began_ns)
 			send_home(d, slot);
 		/* Whoever has stored the reply may have been stopped, or have chosen not, to wake the one who
@@ -223,8 +252,12 @@ static uint64_t look_at(struct watchdog *d, uint32_t slot, uint64_t now_ns)
 		wake_owner(d, slot);
 		return now_ns + vm->policy.quantum_ns; /* it may yet be taken back */
 	}
-	if (w->forced_ns && w->forced_ns < op.began_ns && atomic_load(&w->forced_seq) != seq)
-		w->forced_ns = 0; /* that was an earlier request */
+	if (w->forced_ns && w->forced_for != seq) { /* that was an earlier request, perhaps of the same wait */
+		w->resumed_ns = w->forced_ns;
+		w->forced_ns = 0;
+	}
+	if (op.began_ns < w->resumed_ns)
+		op.began_ns = w->resumed_ns;
 	op.forced_ns = w->forced_ns;
 	op.deaths = atomic_load(&w->deaths_seq) == seq ? atomic_load(&w->deaths) : 0;
 	switch (watchdog_decide(&vm->policy, &op, now_ns)) {
@@ -282,7 +315,7 @@ uint64_t watchdog_look(struct vm *vm)
 {
 	struct watchdog *d = &watchdog;
 	uint64_t now_ns = monotonic_ns(), next_ns = now_ns + vm->policy.quantum_ns * vm->policy.max_quanta;
-	uint64_t io_ns;
+	uint64_t io_ns, posts_ns = UINT64_MAX;
 
 	pthread_mutex_lock(&vm->emulator_lock);
 	io_ns = look_at_io(d, now_ns);
@@ -295,18 +328,46 @@ uint64_t watchdog_look(struct vm *vm)
 
 		next_ns = due_ns < next_ns ? due_ns : next_ns;
 	}
+	for (uint32_t i = 0; i < vm->machine.vcpus; i++) {
+		uint64_t due_ns = look_at_posts(d, i, now_ns);
+
+		posts_ns = due_ns < posts_ns ? due_ns : posts_ns;
+	}
 	/* Late by up to half a quantum: an emulator that knew when we look could show an answer just then. */
 	next_ns += (vm->policy.quantum_ns / 2 * (random_number(d) & 0xffff)) >> 16;
 	pthread_mutex_unlock(&vm->emulator_lock);
-	return next_ns;
+	return posts_ns < next_ns ? posts_ns : next_ns;
 }
 
-static void sleep_until(uint64_t at_ns)
+static struct timespec timespec_of(uint64_t ns)
 {
-	const struct timespec at = {.tv_sec = (time_t)(at_ns / 1000000000),
-				    .tv_nsec = (long)(at_ns % 1000000000)};
+	return (struct timespec){.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+}
 
-	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+/*
+ * Sleeps until it is time to look again, or somebody needs us earlier (expect_watchdog(), vmm/handoff.c).
+ * That is the guest's doing, and we may be a real-time thread: so we do not come all the time for it.
+ */
+static void look_and_sleep(struct vm *vm)
+{
+	const uint64_t began_ns = monotonic_ns(), rest_ns = began_ns + POST_PATIENCE_NS / 2;
+	uint64_t next_ns, now_ns;
+	struct timespec pause;
+	uint32_t bell;
+
+	atomic_store(&vm->watchdog.next_ns, UINT64_MAX);
+	bell = __atomic_load_n(&vm->watchdog.bell, __ATOMIC_SEQ_CST);
+	next_ns = watchdog_look(vm);
+	atomic_store(&vm->watchdog.next_ns, next_ns);
+	now_ns = monotonic_ns();
+	if (next_ns <= now_ns)
+		return;
+	pause = timespec_of(next_ns - now_ns);
+	futex_wait(&vm->watchdog.bell, bell, &pause);
+	if (__atomic_load_n(&vm->watchdog.bell, __ATOMIC_SEQ_CST) != bell && next_ns > rest_ns) {
+		pause = timespec_of(rest_ns);
+		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &pause, NULL);
+	}
 }
 
 static void *watchdog_main(void *arg)
@@ -322,7 +383,7 @@ static void *watchdog_main(void *arg)
 	vm_pass_gate(d->vm);
 	watchdog_ask_io(d->vm, monotonic_ns());
 	for (;;)
-		sleep_until(watchdog_look(d->vm));
+		look_and_sleep(d->vm);
 }
 
 int watchdog_start(struct vm *vm, struct failure *f)

@@ -78,7 +78,7 @@ static json_int_t check_vcpus(const json_t *run, size_t expected)
 		require(number(cpu, "last") == number(cpu, "pinned"), "a vCPU did not stay where it is bound");
 		require(json_is_object(json_object_get(vcpu, "exits")), "a vCPU has no exits");
 		check_latency(vcpu);
-		require(number(vcpu, "published") >= 0, "a vCPU has read less than nothing");
+		require(number(vcpu, "published") >= 0 && number(vcpu, "posted") >= 0, "a vCPU has done less than nothing");
 		operations += number(vcpu, "operations");
 	}
 	vcpu = json_array_get(vcpus, 0);

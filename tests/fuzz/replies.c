@@ -88,7 +88,7 @@ static void check_result(int result, const struct reply *reply)
 {
 	switch (result) {
 	case 0:
-		fuzz_require(reply->seq == h.seq && !handoff_check(h.request, reply, DEVICES));
+		fuzz_require(reply->seq == h.seq && !handoff_check(handoff_sent(&h), reply, DEVICES));
 		break;
 	case -EPROTO:
 		fuzz_require(vm_stopping(&vm));
@@ -107,6 +107,24 @@ static void call(struct input *in)
 	/* Somebody asks for the end just now: so a reply that does not come is not waited for. */
 	vm.stop.asked = 1;
 	check_result(handoff_call(&h, &reply), &reply);
+}
+
+/* As many as may be; then, or sometimes before, they are waited for. */
+static void post(struct input *in)
+{
+	struct reply reply;
+	int err;
+
+	vm.stop.asked = 1;
+	fill_request(in);
+	if (handoff_may_post(&h, false)) {
+		err = handoff_post(&h, 0);
+		fuzz_require(!err || err == -EINTR || (err == -EPROTO && vm_stopping(&vm)));
+	}
+	fuzz_require(h.posts < MAILBOX_RING);
+	if (input_u8(in) & 1)
+		check_result(handoff_flush(&h, &reply), &reply);
+	memset(&vm.stop, 0, sizeof(vm.stop));
 }
 
 static void step(struct input *in)
@@ -139,7 +157,11 @@ static void step(struct input *in)
 	case 6: /* an honest answer, as far as it goes */
 		__atomic_store_n(&hostile->seq, h.seq, __ATOMIC_RELAXED);
 		break;
-	case 7: /* the watchdog has had enough */
+	case 7: /* the watchdog has had enough, or something is posted */
+		if (what & 16) {
+			post(in);
+			break;
+		}
 		atomic_store(&vm.watch[0].forced_seq, what & 8 ? h.seq : h.seq - 1);
 		break;
 	}
@@ -158,15 +180,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_require(vm.requests.at && vm.replies.at);
 		hostile = mailbox_reply(vm.replies.at, 0);
 	}
-	memset(mailbox_request(vm.requests.at, 0), 0, sizeof(struct request));
+	memset(mailbox_queue(vm.requests.at, 0), 0, sizeof(struct request_queue));
 	memset(hostile, 0, sizeof(*hostile));
 	memset(vm.watch, 0, sizeof(vm.watch[0]));
 	memset(&vm.stop, 0, sizeof(vm.stop));
 	race_count = reads = 0;
 	handoff_init(&h, &vm, 0);
 	if (input_u8(&in) & 1) { /* close to where the numbers come again */
-		h.seq = UINT32_MAX - 2;
-		h.request->seq = hostile->seq = h.seq;
+		h.seq = h.done = hostile->seq = UINT32_MAX - 2;
 	}
 	for (unsigned i = 0; i < STEPS && in.left; i++)
 		step(&in);

@@ -65,6 +65,15 @@ void __tsan_write_range(void *at, long bytes) {}
 		return __atomic_compare_exchange_n((volatile type *)at, (type *)was, value, 0,               \
 						   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                      \
 	}
+#define ATOMIC_FETCH(bits, type, what)                                                                       \
+	type __tsan_atomic##bits##_fetch_##what(volatile void *at, type value, int order)                    \
+	{                                                                                                    \
+		shared_read((const void *)at, sizeof(type));                                                 \
+		return __atomic_fetch_##what((volatile type *)at, value, __ATOMIC_SEQ_CST);                  \
+	}
+ATOMIC_FETCH(32, uint32_t, add)
+ATOMIC_FETCH(32, uint32_t, and)
+ATOMIC_FETCH(32, uint32_t, or)
 ATOMIC(8, uint8_t)
 ATOMIC(32, uint32_t)
 ATOMIC(64, uint64_t)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a console costs: the median time of reading COM1's line status, of writing a character, and, to compare, of
- * reading and writing a register that is neither published nor posted (the scratch register), in TSC cycles with those
- * of nothing at all taken off. The four take turns. samples=N (default 200); the characters are dots.
+ * What a console costs: the median time of reading COM1's line status, of writing a character, and, to
+ * compare, of reading and writing a register that is neither published nor posted (the scratch register), in
+ * TSC cycles with those of nothing at all taken off. The four take turns. samples=N (default 200); the
+ * characters are dots.
  */
 #include "lib.h"
 

@@ -74,6 +74,8 @@ static uint64_t chance(void) /* xorshift64: the same seed, the same lies */
 
 static void honest(const struct request *req, struct reply *r) {}
 static void next_sequence(const struct request *req, struct reply *r) { r->seq++; }
+static void one_behind(const struct request *req, struct reply *r) { r->seq--; }
+static void backwards(const struct request *req, struct reply *r) { r->seq -= r->seq > 4 ? 2 : 0; }
 static void far_sequence(const struct request *req, struct reply *r) { r->seq += 0x80000000u; }
 static void never_off(const struct request *req, struct reply *r) { r->event = MACHINE_RUN; }
 static void no_such_device(const struct request *req, struct reply *r) { r->device = machine->devices; }
@@ -138,6 +140,8 @@ static const struct lie {
 	{"honest", honest},
 	{"next-sequence", next_sequence},
 	{"far-sequence", far_sequence},
+	{"one-behind", one_behind},
+	{"backwards", backwards},
 	{"no-such-device", no_such_device},
 	{"no-such-event", no_such_event},
 	{"no-such-flag", no_such_flag},
@@ -171,14 +175,15 @@ static void serve_once(void (*tell)(const struct request *req, struct reply *r))
 	static uint32_t done[MAILBOX_SLOTS];
 
 	for (uint32_t slot = 0; slot <= machine->vcpus; slot++) {
-		struct request *req = mailbox_request(requests, slot);
+		struct request_queue *q = mailbox_queue(requests, slot);
 		struct reply *to = mailbox_reply(replies, slot), r;
+		struct request *req = queue_at(q, done[slot] + 1);
 
-		if (__atomic_load_n(&req->seq, __ATOMIC_SEQ_CST) == done[slot])
+		if (!queue_has(q, done[slot] + 1))
 			continue;
 		answer(req, &r);
 		tell(req, &r);
-		done[slot] = req->seq;
+		done[slot]++;
 		memcpy((uint8_t *)to + 8, (uint8_t *)&r + 8, sizeof(r) - 8); /* all but seq, sleeping */
 		__atomic_store_n(&to->seq, r.seq, __ATOMIC_SEQ_CST);
 		futex_wake(&to->seq);
@@ -360,10 +365,10 @@ static void acknowledges(void)
 	for (;;) {
 		show_beat();
 		for (uint32_t slot = 0; slot <= machine->vcpus; slot++) {
-			const uint32_t seq = __atomic_load_n(&mailbox_request(requests, slot)->seq, __ATOMIC_SEQ_CST);
+			const uint32_t seq = done[slot] + 1;
 			struct reply *to = mailbox_reply(replies, slot);
 
-			if (seq == done[slot] ||
+			if (!queue_has(mailbox_queue(requests, slot), seq) ||
 			    __atomic_load_n(&to->claim, __ATOMIC_SEQ_CST) != CLAIM(seq, CLAIM_CANCELLED))
 				continue;
 			done[slot] = seq;
@@ -394,6 +399,31 @@ static void publishing(void)
 	serve(honest);
 }
 
+/* All registers that can be are published, and ready; whatever can be posted is. */
+static void publish_all(void)
+{
+	uint64_t *word = mailbox_published(replies, machine->vcpus)->word;
+
+	for (size_t i = 0; i < MACHINE_MAX_DEVICES * DEVICE_MAX_REGISTERS; i++)
+		__atomic_store_n(&word[i], PUBLISHED_VALID | 0x60, __ATOMIC_RELAXED);
+}
+
+static void posting(void)
+{
+	publish_all();
+	report(EMULATOR_READY);
+	serve(honest);
+}
+
+/* Nobody needs an answer, for a while. */
+static void posting_silent(void)
+{
+	publish_all();
+	report(EMULATOR_READY);
+	for (;;)
+		pause();
+}
+
 static void silent(void)
 {
 	report(EMULATOR_READY);
@@ -413,7 +443,7 @@ static void wakes(void)
 static void crashes(void)
 {
 	report(EMULATOR_READY);
-	while (!mailbox_request(requests, 0)->seq)
+	while (!queue_has(mailbox_queue(requests, 0), 1))
 		pause_ns(100000);
 	__builtin_trap();
 }
@@ -421,7 +451,7 @@ static void crashes(void)
 static void exits(void)
 {
 	report(EMULATOR_READY);
-	while (!mailbox_request(requests, 0)->seq)
+	while (!queue_has(mailbox_queue(requests, 0), 1))
 		pause_ns(100000);
 	_exit(0);
 }
@@ -456,7 +486,8 @@ static const struct act {
 	void (*run)(void);
 } acts[] = {
 	{"seals", seals},     {"changing", changing}, {"storm", storm},
-	{"publishing", publishing},
+	{"publishing", publishing}, {"posting", posting},
+	{"posting-silent", posting_silent},
 	{"silent", silent},   {"wakes", wakes},       {"crashes", crashes},
 	{"exits", exits},     {"never-ready", never_ready}, {"ends-early", ends_early},
 	{"strange-state", strange_state}, {"loud", loud},

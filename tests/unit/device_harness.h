@@ -4,8 +4,8 @@
  * flip commits.
  *
  * Each operation is done twice from the same committed state, as after a crash between begin and commit, and
- * must come out the same: state, outbox and result. After each, what the model publishes must be what a read gives, and
- * that read must leave everything as it is. The buffers have exactly the size that the model
+ * must come out the same: state, outbox and result. After each, what the model publishes must be what a read
+ * gives, and that read must leave everything as it is. The buffers have exactly the size that the model
  * declares, so that AddressSanitizer sees a byte beyond.
  */
 #ifndef DVMM_TESTS_DEVICE_HARNESS_H
@@ -92,7 +92,7 @@ static inline void harness_check_published(struct harness *h)
 				       .now_ns = harness_now_ns};
 		uint32_t value = 0;
 
-		if (!h->ops->publish(h->copy[h->current], n, &value))
+		if (!h->ops->publish(h->copy[h->current], n, &value) || r->use != REGISTER_PUBLISHED)
 			continue;
 		harness_expect(h->ops->state_size <= sizeof(state));
 		memcpy(state, h->copy[h->current], h->ops->state_size);

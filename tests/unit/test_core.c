@@ -227,7 +227,7 @@ START_TEST(interrupt_is_raised_after_commit)
 }
 END_TEST
 
-/* The registers of the UART in the order of its table: LSR, IER, MSR. */
+/* The registers of the UART in the order of its table: LSR, IER, MSR, and THR, which is posted. */
 static bool is_published(unsigned n, uint8_t value) { return published[UART].word[n] == (PUBLISHED_VALID | value); }
 
 START_TEST(registers_are_published)
@@ -236,9 +236,13 @@ START_TEST(registers_are_published)
 
 	core_publish(&core);
 	ck_assert(is_published(0, 0x60) && is_published(1, 0) && is_published(2, 0xb0));
-	ck_assert_uint_eq(published[RTC].word[0], 0);
+	ck_assert(is_published(3, 0));
+	ck_assert_uint_eq(published[RTC].word[0], PUBLISHED_VALID); /* its index may always be posted */
 	out8(UART_PORT + 1, 0x05);
 	ck_assert(is_published(1, 0x05));
+	ck_assert(is_published(3, 0));
+	out8(UART_PORT + 1, 0x02);
+	ck_assert(is_published(3, POST_URGENT)); /* an interrupt will come of it */
 	out8(UART_PORT + 4, 0x02); /* RTS: typed bytes may come */
 	ask(REQUEST_INPUT, 0, 0, 0, 1, typed);
 	ck_assert(is_published(0, 0x61));
@@ -254,11 +258,15 @@ START_TEST(what_a_read_would_change_is_not_published)
 	ck_assert_uint_eq(published[UART].word[2], 0);
 	ck_assert_uint_eq(in8(UART_PORT + 6), 0x0b);
 	ck_assert(is_published(2, 0));
+	ck_assert_uint_eq(published[UART].word[0], 0); /* a character that is sent now shows in it */
+	ck_assert_uint_eq(published[UART].word[3], 0);
 	out8(UART_PORT, 1);
 	out8(UART_PORT, 2); /* overrun */
+	out8(UART_PORT + 4, 0);
 	ck_assert_uint_eq(published[UART].word[0], 0);
 	ck_assert_uint_eq(in8(UART_PORT + 5), 0x63);
 	ck_assert(is_published(0, 0x61));
+	ck_assert(is_published(3, 0));
 }
 END_TEST
 

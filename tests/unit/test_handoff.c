@@ -30,6 +30,7 @@ static void setup(void)
 	vm.wake_fd = eventfd(0, EFD_NONBLOCK);
 	vm.requests.at = aligned_alloc(MAILBOX_PAGE, mailbox_request_bytes(1));
 	vm.replies.at = aligned_alloc(MAILBOX_PAGE, mailbox_reply_bytes(1));
+	vm.vcpu[0].home = vm.vcpu[0].cpu = -1;
 	memset(vm.requests.at, 0, mailbox_request_bytes(1));
 	memset(vm.replies.at, 0, mailbox_reply_bytes(1));
 	handoff_init(&h, &vm, 0);
@@ -41,7 +42,7 @@ static void *honest(void *arg)
 	static struct machine none;
 	static struct core core;
 	struct guest_memory memory = {0};
-	struct worker w = {.core = &core, .request = h.request, .reply = mailbox_reply(vm.replies.at, 0),
+	struct worker w = {.core = &core, .queue = h.queue, .reply = mailbox_reply(vm.replies.at, 0),
 			   .spin_ns = *(uint32_t *)arg};
 
 	core_init(&core, &none, NULL, &memory);
@@ -79,14 +80,21 @@ START_TEST(many_requests_in_each_mode)
 }
 END_TEST
 
+/* As if so many requests had been answered. */
+static void begin_at(uint32_t seq)
+{
+	h.seq = h.done = mailbox_reply(vm.replies.at, 0)->seq = seq;
+	for (uint32_t i = 0; i < MAILBOX_RING; i++)
+		queue_at(h.queue, seq - i)->seq = seq - i;
+}
+
 /* Number 0 comes after 2^32 - 1, and nobody has completed it by force. */
 START_TEST(numbers_come_again)
 {
 	uint32_t spin = 0;
 	struct reply reply;
 
-	h.seq = UINT32_MAX - 2;
-	h.request->seq = mailbox_reply(vm.replies.at, 0)->seq = h.seq;
+	begin_at(UINT32_MAX - 2);
 	pthread_create(&emulator, NULL, honest, &spin);
 	for (int i = 0; i < 6; i++) {
 		ask(REQUEST_READ);
@@ -130,6 +138,108 @@ START_TEST(a_wrong_sequence_is_a_lie)
 	ck_assert(vm_stopping(&vm));
 	ck_assert_int_eq(vm.stop.status, EXIT_EMULATOR_LOST);
 	ck_assert_ptr_nonnull(strstr(vm.stop.reason, "sequence 7"));
+}
+END_TEST
+
+/* --- Posts ------------------------------------------------------------------------------------ */
+
+static void post(void)
+{
+	ask(REQUEST_WRITE);
+	ck_assert(handoff_may_post(&h, false));
+	ck_assert_int_eq(handoff_post(&h, 0), 0);
+}
+
+/* The worker is asleep all the time, as one on our CPU is; around the ring and past number 0. */
+START_TEST(a_full_queue_is_a_call)
+{
+	uint32_t spin = 0;
+	struct reply reply;
+
+	begin_at(UINT32_MAX - 20);
+	h.spin_ns = 0;
+	pthread_create(&emulator, NULL, honest, &spin);
+	for (int round = 0; round < 4; round++) {
+		for (unsigned i = 0; i < MAILBOX_POSTS; i++)
+			post();
+		ck_assert(!handoff_may_post(&h, false));
+		ck_assert_uint_ne(vm.watch[0].posted_ns, 0);
+		ck_assert_uint_eq(vm.posters[0], 1);
+		ask(REQUEST_READ);
+		ck_assert_int_eq(handoff_call(&h, &reply), 0);
+		ck_assert_uint_eq(reply.data[0], 0xff);
+		ck_assert_uint_eq(vm.watch[0].posted_ns, 0);
+		ck_assert_uint_eq(vm.posters[0], 0);
+	}
+	ck_assert_uint_eq(h.seq, (uint32_t)(UINT32_MAX - 20 + 4 * (MAILBOX_POSTS + 1)));
+	post();
+	ck_assert_int_eq(handoff_flush(&h, &reply), 0);
+	ck_assert_int_eq(handoff_flush(&h, &reply), -EAGAIN);
+	ask(REQUEST_QUIT);
+	handoff_send(&h);
+	pthread_join(emulator, NULL);
+}
+END_TEST
+
+START_TEST(what_must_not_lie_is_not_posted_to_a_sleeper)
+{
+	h.spin_ns = 0;
+	ck_assert(handoff_may_post(&h, false));
+	ck_assert(!handoff_may_post(&h, true));
+	h.spin_ns = 1;
+	ck_assert(handoff_may_post(&h, true));
+}
+END_TEST
+
+START_TEST(an_answer_may_lag_but_not_go_back)
+{
+	struct reply *shared = mailbox_reply(vm.replies.at, 0), reply;
+
+	post();
+	post();
+	post();
+	for (uint32_t done = 0; done < 3; done++) {
+		shared->seq = done;
+		ck_assert_int_eq(handoff_poll(&h, 0, &reply), -EAGAIN);
+	}
+	shared->seq = 1;
+	ck_assert_int_eq(handoff_poll(&h, 0, &reply), -EPROTO);
+	ck_assert_ptr_nonnull(strstr(vm.stop.reason, "sequence 1"));
+}
+END_TEST
+
+START_TEST(the_end_does_not_wait_for_ever_for_posts)
+{
+	struct reply reply;
+
+	post();
+	vm_stop(&vm, EXIT_GUEST_ENDED, "test");
+	ck_assert_int_eq(handoff_finish(&h, &reply), -EINTR); /* nobody answers */
+	mailbox_reply(vm.replies.at, 0)->seq = 1;
+	ck_assert_int_eq(handoff_finish(&h, &reply), 0);
+}
+END_TEST
+
+/* Another vCPU has posted, and its worker sleeps: it is woken, and what it was given is done first. */
+START_TEST(others_posts_come_first)
+{
+	struct handoff other;
+	uint32_t spin = 0;
+	struct reply reply;
+
+	vm.policy = (struct watchdog_config){.quantum_ns = 1000000000, .max_quanta = 10};
+	handoff_init(&other, &vm, 1); /* the slot behind the vCPU's */
+	pthread_create(&emulator, NULL, honest, &spin);
+	for (int i = 0; i < 5; i++)
+		post();
+	handoff_order(&other, 1); /* another device: nothing to wait for */
+	handoff_order(&h, 0);     /* one's own posts */
+	handoff_order(&other, 0);
+	ck_assert_uint_eq(mailbox_reply(vm.replies.at, 0)->seq, 5);
+	ck_assert_int_eq(handoff_flush(&h, &reply), 0);
+	ask(REQUEST_QUIT);
+	handoff_send(&h);
+	pthread_join(emulator, NULL);
 }
 END_TEST
 
@@ -195,6 +305,16 @@ static void *change_claim(void *arg)
 	return NULL;
 }
 
+static int flushed;
+
+static void *flush_later(void *arg)
+{
+	struct reply reply;
+
+	flushed = handoff_flush(&h, &reply);
+	return NULL;
+}
+
 /* By force if the watchdog gets a word in; if not, the emulator pays for it. */
 START_TEST(a_claim_that_never_rests_bounds_nothing)
 {
@@ -214,7 +334,7 @@ static void *answer_and_wake_nobody(void *arg)
 {
 	struct reply *shared = arg;
 
-	while (!__atomic_load_n(&h.request->sleeping, __ATOMIC_SEQ_CST))
+	while (!__atomic_load_n(&h.queue->sleeping, __ATOMIC_SEQ_CST))
 		;
 	usleep(20000); /* it sleeps by now */
 	shared->device = REPLY_NO_DEVICE;
@@ -235,6 +355,63 @@ START_TEST(a_reply_without_a_wake_up_is_found)
 }
 END_TEST
 
+/* The oldest one first; the count begins anew for those behind it; and then the emulator pays. */
+START_TEST(posts_that_are_never_answered_are_forced)
+{
+	struct reply *shared = mailbox_reply(vm.replies.at, 0), reply;
+	struct pollfd died;
+
+	start_watchdog(4);
+	died = (struct pollfd){.fd = vm.active.pidfd, .events = POLLIN};
+	h.spin_ns = 0;
+	post();
+	post();
+	pthread_create(&emulator, NULL, flush_later, NULL);
+	while (atomic_load(&vm.watch[0].forced_seq) != 1)
+		usleep(1000);
+	ck_assert_uint_eq(h.queue->cancelled, 1);
+	ck_assert_uint_eq(shared->claim, CLAIM(1, CLAIM_CANCELLED));
+	__atomic_store_n(&shared->seq, 1, __ATOMIC_SEQ_CST); /* in time: the second one has its own N quanta */
+	while (atomic_load(&vm.watch[0].forced_seq) != 2)
+		usleep(1000);
+	pthread_join(emulator, NULL);
+	ck_assert_int_eq(flushed, -ETIME);
+	ck_assert(handoff_busy(&h));
+	ck_assert_uint_eq(h.posts, 0);
+	ck_assert_int_eq(poll(&died, 1, 30000), 1); /* it does not acknowledge that one */
+	shared->seq = 2;
+	ck_assert(!handoff_busy(&h));
+	ck_assert_int_eq(handoff_flush(&h, &reply), -EAGAIN);
+}
+END_TEST
+
+static void ignore(int signo) {}
+
+/* Nobody waits for a post, and the worker sleeps: the vCPU is kicked, and again until it has waited for it.
+ * The watchdog has gone to sleep for long before. */
+START_TEST(a_post_that_is_left_has_the_vcpu_kicked)
+{
+	static struct kvm_run run;
+	struct sigaction kick = {.sa_handler = ignore};
+	uint64_t kicks = 0;
+
+	sigaction(VCPU_KICK_SIGNAL, &kick, NULL);
+	vm.vcpu[0].run = &run;
+	vm.vcpu[0].thread = pthread_self();
+	atomic_store(&vm.vcpu[0].running, true);
+	start_watchdog(1000);
+	usleep(20000);
+	h.spin_ns = 0;
+	post();
+	while (kicks < 3) {
+		kicks += __atomic_exchange_n(&run.immediate_exit, 0, __ATOMIC_SEQ_CST);
+		usleep(1000);
+	}
+	ck_assert_uint_eq(atomic_load(&vm.counted.forced), 0); /* it is not under way as long as nobody waits */
+	kill(victim, SIGKILL);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("handoff");
@@ -251,6 +428,13 @@ int main(void)
 	tcase_add_test(t, a_wrong_sequence_is_a_lie);
 	tcase_add_test(t, a_claim_that_never_rests_bounds_nothing);
 	tcase_add_test(t, a_reply_without_a_wake_up_is_found);
+	tcase_add_test(t, a_full_queue_is_a_call);
+	tcase_add_test(t, what_must_not_lie_is_not_posted_to_a_sleeper);
+	tcase_add_test(t, an_answer_may_lag_but_not_go_back);
+	tcase_add_test(t, the_end_does_not_wait_for_ever_for_posts);
+	tcase_add_test(t, others_posts_come_first);
+	tcase_add_test(t, posts_that_are_never_answered_are_forced);
+	tcase_add_test(t, a_post_that_is_left_has_the_vcpu_kicked);
 	tcase_add_loop_test(t, replies_are_checked, 0, sizeof(lies) / sizeof(lies[0]));
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);

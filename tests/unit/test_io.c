@@ -271,9 +271,9 @@ END_TEST
 
 /* --- A worker ------------------------------------------------------------------------------------ */
 
-static struct request request;
+static struct request_queue queue;
 static struct reply reply;
-static struct worker worker = {.core = &core, .request = &request, .reply = &reply};
+static struct worker worker = {.core = &core, .queue = &queue, .reply = &reply};
 
 static void *worker_main(void *arg)
 {
@@ -281,19 +281,44 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-static void write_scratch(uint32_t seq, uint8_t value)
+/* Hands a request over, and leaves the worker asleep. */
+static void post(uint32_t seq, uint32_t kind, uint64_t port, uint8_t value)
 {
-	request.kind = REQUEST_WRITE;
-	request.space = BUS_PIO;
-	request.addr = UART_PORT + 7;
-	request.size = request.count = 1;
-	request.data[0] = value;
-	__atomic_store_n(&request.seq, seq, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&reply.sleeping, __ATOMIC_SEQ_CST))
-		futex_wake(&request.seq);
+	struct request *request = queue_at(&queue, seq);
+
+	request->kind = kind;
+	request->space = BUS_PIO;
+	request->addr = port;
+	request->size = request->count = 1;
+	request->data[0] = value;
+	__atomic_store_n(&request->seq, seq, __ATOMIC_SEQ_CST);
+}
+
+static void ring(void)
+{
+	__atomic_fetch_add(&queue.bell, 1, __ATOMIC_SEQ_CST);
+	futex_wake(&queue.bell);
+}
+
+static void wait_until_answered(uint32_t seq)
+{
 	for (int i = 0; i < 10000 && __atomic_load_n(&reply.seq, __ATOMIC_ACQUIRE) != seq; i++)
 		usleep(1000);
 	ck_assert_uint_eq(__atomic_load_n(&reply.seq, __ATOMIC_ACQUIRE), seq);
+}
+
+static void write_scratch(uint32_t seq, uint8_t value)
+{
+	post(seq, REQUEST_WRITE, UART_PORT + 7, value);
+	ring();
+	wait_until_answered(seq);
+}
+
+static void quit(uint32_t seq)
+{
+	post(seq, REQUEST_QUIT, 0, 0);
+	ring();
+	pthread_join(thread, NULL);
 }
 
 static uint8_t scratch(void)
@@ -314,18 +339,60 @@ START_TEST(requests_and_cancellations)
 	__atomic_store_n(&reply.claim, CLAIM(2, CLAIM_CANCELLED), __ATOMIC_SEQ_CST);
 	write_scratch(2, 0x22);
 	ck_assert_uint_eq(scratch(), 0x11);
-	request.cancelled = 3;
+	queue.cancelled = 3;
 	write_scratch(3, 0x33);
 	ck_assert_uint_eq(scratch(), 0x11);
 	write_scratch(4, 0x44);
 	ck_assert_uint_eq(scratch(), 0x44);
+	quit(5);
 	/* One that a predecessor had committed and not published. */
 	worker_publish(&worker, &(struct reply){.seq = 5, .device = UART});
 	ck_assert_uint_eq(reply.seq, 5);
-	request.kind = REQUEST_QUIT;
-	__atomic_store_n(&request.seq, 6, __ATOMIC_SEQ_CST);
-	futex_wake(&request.seq);
-	pthread_join(thread, NULL);
+}
+END_TEST
+
+/* As many as there can be, around the ring and past number 0, and one of them completed by force before it
+ * was begun. */
+START_TEST(posts_are_done_in_order)
+{
+	const struct uart_bulk *bulk = region_bulk_of(&core.layout, region, UART);
+	uint32_t seq = UINT32_MAX - 20;
+
+	reply.seq = seq;
+	ck_assert_int_eq(pthread_create(&thread, NULL, worker_main, NULL), 0);
+	for (int round = 0; round < 3; round++) {
+		for (uint32_t i = 0; i < MAILBOX_RING; i++)
+			post(++seq, REQUEST_WRITE, UART_PORT, (uint8_t)('a' + i));
+		if (round == 1)
+			__atomic_store_n(&queue.cancelled, seq - 3, __ATOMIC_SEQ_CST);
+		ring();
+		wait_until_answered(seq);
+		ck_assert_uint_eq(reply.console_head, (round + 1) * MAILBOX_RING - (round > 0));
+	}
+	ck_assert_mem_eq(bulk->ring, "abcdefghijklmnopabcdefghijklnopabcdefghijklmnop", 47);
+	/* Later replies say it too, also those of requests that put nothing there. */
+	write_scratch(++seq, 0x55);
+	ck_assert_uint_eq(reply.console_head, 3 * MAILBOX_RING - 1);
+	quit(seq + 1);
+}
+END_TEST
+
+/* A worker begins where its predecessor has ended, with what that had not come to. */
+START_TEST(posts_outlive_a_worker)
+{
+	const struct uart_bulk *bulk = region_bulk_of(&core.layout, region, UART);
+
+	post(1, REQUEST_WRITE, UART_PORT, 'x');
+	post(2, REQUEST_WRITE, UART_PORT, 'y');
+	post(3, REQUEST_QUIT, 0, 0);
+	worker_run(&worker);
+	ck_assert_uint_eq(reply.seq, 2);
+	post(4, REQUEST_WRITE, UART_PORT, 'w');
+	post(5, REQUEST_QUIT, 0, 0);
+	post(3, REQUEST_WRITE, UART_PORT, 'z');
+	worker_run(&worker);
+	ck_assert_uint_eq(reply.seq, 4);
+	ck_assert_mem_eq(bulk->ring, "xyzw", 4);
 }
 END_TEST
 
@@ -349,6 +416,8 @@ int main(void)
 	tcase_add_test(t, inherited_io);
 	tcase_add_test(t, several_vcpus);
 	tcase_add_test(t, requests_and_cancellations);
+	tcase_add_test(t, posts_are_done_in_order);
+	tcase_add_test(t, posts_outlive_a_worker);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

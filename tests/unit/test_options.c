@@ -36,7 +36,7 @@ START_TEST(defaults)
 	ck_assert(!o.chaos);
 	ck_assert(!o.testdev);
 	ck_assert(o.kaslr);
-	ck_assert(o.published);
+	ck_assert(o.published && o.posted);
 	ck_assert_int_eq(o.handoff, WANT_AUTO);
 	ck_assert_str_eq(o.pin, "auto");
 	ck_assert_uint_eq(o.quantum_ms, 10);
@@ -47,8 +47,8 @@ END_TEST
 START_TEST(everything)
 {
 	ck_assert_int_eq(parse("--kernel k --initrd i --mem 3G --cpus 16 --disk a --disk b,ro --emulation in-process "
-			       "--handoff spin --pin 0:1 --quantum 5 --max-quanta 7 --stats s --log-level debug --published off"), 0);
-	ck_assert(!o.published);
+			       "--handoff spin --pin 0:1 --quantum 5 --max-quanta 7 --stats s --log-level debug --published off --posted off"), 0);
+	ck_assert(!o.published && !o.posted);
 	ck_assert_uint_eq(o.mem_bytes, 3ull << 30);
 	ck_assert_uint_eq(o.cpus, 16);
 	ck_assert_uint_eq(o.disks, 2);

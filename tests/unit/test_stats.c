@@ -159,6 +159,8 @@ START_TEST(file_holds_what_was_counted)
 	stats_published(s, 1, 1);
 	stats_published(s, 1, 0);
 	stats_published(s, 2, 0);
+	stats_posted(s, 1, 1);
+	stats_posted(s, 2, 1);
 	ck_assert_int_eq(stats_write(s, &run), 0);
 	stats_close(s);
 
@@ -193,6 +195,7 @@ START_TEST(file_holds_what_was_counted)
 	ck_assert(json_is_null(json_object_get(json_object_get(vcpu, "host_cpu"), "first")));
 	ck_assert_int_eq(integer_at(vcpu, "operations"), 4);
 	ck_assert_int_eq(integer_at(vcpu, "published"), 2);
+	ck_assert_int_eq(integer_at(vcpu, "posted"), 1);
 	ck_assert_int_eq(integer_at(json_object_get(vcpu, "latency_ns"), "min"), 5);
 
 	ck_assert_uint_eq(json_array_size(json_object_get(json, "devices")), 3);
@@ -205,6 +208,7 @@ START_TEST(file_holds_what_was_counted)
 	device = json_array_get(json_object_get(json, "devices"), 1);
 	ck_assert_str_eq(json_string_value(json_object_get(device, "name")), "disk ?.img");
 	ck_assert_int_eq(integer_at(device, "published"), 2);
+	ck_assert_int_eq(integer_at(device, "posted"), 1);
 	device = json_array_get(json_object_get(json, "devices"), 2);
 	ck_assert_str_eq(json_string_value(json_object_get(device, "name")), "none");
 	ck_assert_int_eq(integer_at(device, "operations"), 2);
