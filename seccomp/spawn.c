@@ -296,9 +296,10 @@ int sandbox_spawn_wait(struct sandbox_child *child, char error[SANDBOX_ERROR_BYT
 
 	/* A child may be stopped there, by somebody's SIGSTOP or a frozen cgroup, and then says nothing any more. */
 	setsockopt(child->channel, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	/* ECONNRESET comes first where the child has died with our "go" unread, and then what it has said. */
 	do
 		n = recv(child->channel, &failure, sizeof(failure), 0);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n == 0) {
 		close(child->channel);
 		child->channel = -1;

@@ -538,9 +538,20 @@ static void write_text(const char *path, const char *text)
 	close(fd);
 }
 
+/* The child dies of it at once; what it has said about that must get through. */
+static bool is_told_that_there_is_no_network_namespace(void)
+{
+	struct sandbox_child child;
+
+	for (int i = 0; i < 20; i++)
+		if (start("start-1", NULL, 0, &child) != -ENOSPC || !strstr(error, "max_*_namespaces"))
+			return false;
+	return true;
+}
+
 /*
  * user.max_user_namespaces belongs to a user namespace, so it is made 0 in one made for this test, where we
- * are root and (second round) not root.
+ * are root and (second round) not root; in the third it is user.max_net_namespaces.
  */
 START_TEST(without_user_namespaces_root_goes_on_and_others_are_told)
 {
@@ -562,9 +573,12 @@ START_TEST(without_user_namespaces_root_goes_on_and_others_are_told)
 			exit(1);
 		if (_i == 1 && (prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) || setresgid(7, 7, 7)))
 			exit(2);
-		status = open("/proc/sys/user/max_user_namespaces", O_WRONLY);
+		status = open(_i == 2 ? "/proc/sys/user/max_net_namespaces" : "/proc/sys/user/max_user_namespaces",
+			      O_WRONLY);
 		if (write(status, "0", 1) != 1)
 			exit(3);
+		if (_i == 2)
+			_exit(!is_told_that_there_is_no_network_namespace());
 		if (_i == 0)
 			_exit(run("without-filter", NULL, 0) || run("start-1", &one, 1) ||
 			      run("socket", descriptors, 2) != 128 + SIGSYS);
@@ -603,7 +617,7 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(tests, it_does_not_outlive_its_parent, 0, 2);
 	tcase_add_loop_test(tests, a_failed_start_says_why_and_leaves_nobody, 0, 2);
 	tcase_add_test(tests, a_start_that_hangs_is_given_up);
-	tcase_add_loop_test(tests, without_user_namespaces_root_goes_on_and_others_are_told, 0, 2);
+	tcase_add_loop_test(tests, without_user_namespaces_root_goes_on_and_others_are_told, 0, 3);
 	tcase_set_timeout(tests, 60);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
