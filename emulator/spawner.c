@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -56,11 +57,22 @@ static struct child *find_child(struct spawner *s, uint32_t incarnation)
 	return NULL;
 }
 
+/* A stack protector value of its own, or what is learnt of one emulator could be used on the next. This is where the x86-64
+ * ABI has it, and whence threads get theirs; no function that has seen the old one returns. */
+static inline __attribute__((always_inline)) void change_canary(void)
+{
+	uint64_t canary;
+
+	if (getrandom(&canary, sizeof(canary), 0) == sizeof(canary))
+		__asm__ volatile("movq %0, %%fs:0x28" : : "r"(canary & ~0xffull));
+}
+
 /* In the child: nothing of ours stays. */
-static void become_emulator(struct spawner *s, uint32_t incarnation)
+static void __attribute__((noreturn)) become_emulator(struct spawner *s, uint32_t incarnation)
 {
 	sigset_t none;
 
+	change_canary();
 	close(FD_SPAWNER);
 	for (int i = 0; i < MAX_CHILDREN; i++)
 		if (s->child[i].incarnation)
@@ -107,6 +119,8 @@ static void start(struct spawner *s, uint32_t incarnation)
 		m.pidfd = c->pidfd;
 	}
 	tell(&m);
+	if (incarnation == FIRST_INCARNATION)
+		image_release_startup(); /* emulators map for themselves what they need of the program */
 }
 
 static void move(const struct spawner *s, const struct spawner_request *r)
@@ -149,8 +163,6 @@ static void obey(struct spawner *s)
 		move(s, &request);
 	else if (request.incarnation)
 		start(s, request.incarnation);
-	if (request.incarnation == FIRST_INCARNATION)
-		image_release_startup(); /* an emulator maps for itself what it needs of the program */
 }
 
 static void child_changed(int signo) {}

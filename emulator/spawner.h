@@ -11,8 +11,9 @@
  * system or network either, but no system call filter of its own, because its children would inherit that one and have
  * yet to set up theirs.
  *
- * All emulators of a VM have one address-space layout, that of this process. Somebody who makes one crash to learn
- * something about the next one has --max-restarts attempts a minute; after that the VM ends.
+ * All emulators of a VM have one address-space layout, that of this process; only the stack protector's value is each one's
+ * own. Somebody who makes one crash to learn about the layout of the next one has at most --max-restarts attempts a
+ * minute, or the VM ends, and each is told in the log.
  *
  * Orders come by a sequenced-packet socket, FD_SPAWNER, and name an emulator by its incarnation number:
  *
