@@ -123,6 +123,9 @@ static int request_emulator(struct vm *vm, struct emulator_process *e)
 {
 	uint32_t incarnation = ++vm->incarnations;
 
+	/* Odd and even ones have their places in the reply file, and the active one is using its own. */
+	if (e != &vm->active && !((incarnation ^ vm->active.incarnation) & 1))
+		incarnation = ++vm->incarnations;
 	memset(mailbox_status(vm->replies.at, incarnation), 0, sizeof(struct emulator_status));
 	*e = (struct emulator_process){.incarnation = incarnation,
 				       .pidfd = -1,
@@ -152,8 +155,7 @@ int emulator_start(struct vm *vm, struct failure *f)
 	if (spawner_start(vm, &vm->spawner, f))
 		return -1;
 	vm->standby = (struct emulator_process){.pidfd = -1};
-	if (request_emulator(vm, &vm->active))
-		return fail_with(f, EXIT_HOST, "the spawner is gone");
+	request_emulator(vm, &vm->active); /* if the spawner is gone, emulator_wait_ready() learns why */
 	return 0;
 }
 
@@ -217,9 +219,11 @@ int emulator_wait_ready(struct vm *vm, struct failure *f)
 	       (state == EMULATOR_READY && vm->active.pidfd < 0)) {
 		int err = spawner_receive(vm->spawner.socket, &m);
 
-		if (err == -EPIPE && status_of(vm, &vm->active) == EMULATOR_FAILED)
+		bool over = err == -EPIPE || (err == 0 && m.event != SPAWNER_STARTED);
+
+		if (over && status_of(vm, &vm->active) == EMULATOR_FAILED)
 			continue;
-		if (err == -EPIPE || (err == 0 && m.event != SPAWNER_STARTED))
+		if (over)
 			return start_failed(vm, &m, f);
 		if (err == 0)
 			vm->active.pidfd = m.pidfd;
@@ -475,7 +479,7 @@ void emulator_kill_all(struct vm *vm)
 {
 	const int pidfds[] = {vm->active.pidfd, vm->standby.pidfd};
 
-	if (vm->spawner.socket < 0)
+	if (vm->spawner.process.pidfd < 0)
 		return;
 	for (int i = 0; i < 2; i++)
 		if (pidfds[i] >= 0)
@@ -483,8 +487,7 @@ void emulator_kill_all(struct vm *vm)
 	spawner_kill(&vm->spawner);
 }
 
-void emulator_wait_gone(struct vm *vm)
+bool emulator_wait_gone(struct vm *vm)
 {
-	if (vm->spawner.socket >= 0)
-		spawner_wait_gone(&vm->spawner);
+	return vm->spawner.process.pidfd < 0 || spawner_wait_gone(&vm->spawner);
 }

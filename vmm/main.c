@@ -263,12 +263,12 @@ static int create_guest(struct vm *v, struct failure *f)
 
 /*
  * All that the emulator, which is on its way into its sandbox meanwhile, is not needed for. The threads are held at
- * the gate, which stays closed until let_go().
+ * the gate, where let_go() comes last.
  */
 static int start_threads(struct vm *v, struct filter *own, struct failure *f)
 {
 	filter_build(own, FILTER_MAIN, -1);
-	pthread_mutex_lock(&v->gate);
+	pthread_barrier_init(&v->gate, NULL, v->machine.vcpus + (v->options->in_process ? 1 : 2));
 	if (!v->options->in_process && watchdog_start(v, f))
 		return -1;
 	for (uint32_t i = 0; i < v->machine.vcpus; i++)
@@ -306,7 +306,7 @@ static void let_go(struct vm *v, const struct filter *own)
 	if (err)
 		vm_stop(v, EXIT_HOST, "cannot install the main thread's system call filter: %s",
 			strerror(-err));
-	pthread_mutex_unlock(&v->gate);
+	pthread_barrier_wait(&v->gate);
 }
 
 /* What the main thread waits for while the guest runs. */
@@ -434,7 +434,8 @@ static void release_disks(struct vm *v)
 {
 	const struct flock unlock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
-	emulator_wait_gone(v);
+	if (!emulator_wait_gone(v))
+		return; /* one may still be writing */
 	for (uint32_t i = 0; i < v->machine.devices; i++)
 		if (v->machine.device[i].file_fd >= 0)
 			fcntl(v->machine.device[i].file_fd, F_OFD_SETLK, &unlock);
@@ -529,8 +530,7 @@ static int start(const struct options *o)
 	int signal_fd, dump_fd, status = -1;
 
 	vm.options = o;
-	pthread_mutex_init(&vm.gate, NULL);
-	vm.spawner.socket = vm.active.pidfd = vm.standby.pidfd = -1;
+	vm.spawner.socket = vm.spawner.process.pidfd = vm.active.pidfd = vm.standby.pidfd = -1;
 	pthread_mutex_init(&vm.emulator_lock, NULL);
 	set_policy(&vm);
 	vm.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -547,6 +547,8 @@ static int start(const struct options *o)
 	if (status >= 0)
 		return status;
 	log_error("%s", f.text);
+	emulator_kill_all(&vm);
+	release_disks(&vm);
 	return f.status;
 }
 

@@ -48,15 +48,16 @@ void spawner_kill(const struct spawner_handle *handle)
 	syscall(SYS_pidfd_send_signal, handle->process.pidfd, SIGKILL, NULL, 0);
 }
 
-void spawner_wait_gone(struct spawner_handle *handle)
+bool spawner_wait_gone(struct spawner_handle *handle)
 {
-	struct pollfd gone = {.fd = handle->process.pidfd, .events = POLLIN};
+	struct pollfd end = {.fd = handle->process.pidfd, .events = POLLIN};
+	bool gone = poll(&end, 1, END_PATIENCE_MS) == 1;
 	siginfo_t info;
 
-	poll(&gone, 1, END_PATIENCE_MS);
 	waitid(P_PIDFD, (id_t)handle->process.pidfd, &info, WEXITED | WNOHANG);
 	close(handle->socket);
 	handle->socket = -1;
+	return gone;
 }
 
 int spawner_receive(int socket_fd, struct spawner_message *m)

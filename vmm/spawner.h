@@ -22,8 +22,8 @@ int spawner_wait_started(struct spawner_handle *handle, char error[SANDBOX_ERROR
 
 /* Kills it, and with it all emulators; does not wait. */
 void spawner_kill(const struct spawner_handle *handle);
-/* Waits until they are gone. */
-void spawner_wait_gone(struct spawner_handle *handle);
+/* Waits until they are gone, a second at most. False: they are not, the kernel holds one. */
+bool spawner_wait_gone(struct spawner_handle *handle);
 
 /* Sends an order; does not wait. -errno: the spawner is gone, or has too much to do. */
 int spawner_request(int socket_fd, const struct spawner_request *r);

@@ -396,7 +396,7 @@ static void *vcpu_main(void *arg)
 	if (err)
 		vm_stop(vcpu->vm, EXIT_HOST, "vCPU %u: cannot be bound to CPU %d and filtered: %s",
 			vcpu->index, vcpu->cpu, strerror(-err));
-	vm_pass_gate(vcpu->vm);
+	pthread_barrier_wait(&vcpu->vm->gate);
 	stats_vcpu_start(vcpu->vm->stats, vcpu->index, vcpu->cpu);
 	enter_guest(vcpu);
 	stats_vcpu_end(vcpu->vm->stats, vcpu->index);

@@ -10,12 +10,6 @@ bool vm_stopping(struct vm *vm) { return atomic_load_explicit(&vm->stop.asked, m
 
 bool vm_stop_told(struct vm *vm) { return atomic_load(&vm->stop.told); }
 
-void vm_pass_gate(struct vm *vm)
-{
-	pthread_mutex_lock(&vm->gate);
-	pthread_mutex_unlock(&vm->gate);
-}
-
 void vm_wake_main(struct vm *vm)
 {
 	const uint64_t one = 1;

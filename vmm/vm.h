@@ -134,7 +134,7 @@ struct vm {
 	struct core *core; /* in-process only */
 	struct io *io;
 
-	pthread_mutex_t gate; /* the main thread holds it until all is ready and filtered: vm_pass_gate() */
+	pthread_barrier_t gate; /* where every thread waits, filtered, until all are and the guest may run */
 	uint64_t started_ns;  /* when the guest was let go */
 
 	int wake_fd;              /* eventfd: something for the main thread to look at */
@@ -148,9 +148,6 @@ void vm_stop(struct vm *vm, int status, const char *format, ...) __attribute__((
 bool vm_stopping(struct vm *vm);
 /* The same, once status and reason can be read. */
 bool vm_stop_told(struct vm *vm);
-
-/* Where the other threads wait until the guest may run. */
-void vm_pass_gate(struct vm *vm);
 
 /* Has the main thread look at the VM. Any thread; async-signal-safe. */
 void vm_wake_main(struct vm *vm);
@@ -203,9 +200,10 @@ void emulator_move_worker(struct vm *vm, uint32_t slot);
 /* Does what can be done now: a standby is asked for, or takes over. Returns in how many ms to come again, -1:
  * no need. */
 int emulator_tend(struct vm *vm);
-/* Kills the spawner and all emulators; and waits until they are gone. */
+/* Kills the spawner and all emulators, if they have been started; waits a while until they are gone, and says whether
+ * they are. */
 void emulator_kill_all(struct vm *vm);
-void emulator_wait_gone(struct vm *vm);
+bool emulator_wait_gone(struct vm *vm);
 
 /* vmm/watchdog.c: the thread that bounds operations. */
 int watchdog_start(struct vm *vm, struct failure *f);

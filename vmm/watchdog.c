@@ -380,8 +380,10 @@ static void *watchdog_main(void *arg)
 			strerror(-err));
 		return NULL;
 	}
-	vm_pass_gate(d->vm);
+	pthread_barrier_wait(&d->vm->gate);
+	pthread_mutex_lock(&d->vm->emulator_lock);
 	watchdog_ask_io(d->vm, monotonic_ns());
+	pthread_mutex_unlock(&d->vm->emulator_lock);
 	for (;;)
 		look_and_sleep(d->vm);
 }

@@ -295,6 +295,7 @@ static void start_watchdog(uint32_t max_quanta)
 	}
 	vm.active = (struct emulator_process){.incarnation = 1, .pidfd = (int)syscall(SYS_pidfd_open, victim, 0)};
 	ck_assert_int_ge(vm.active.pidfd, 0);
+	pthread_barrier_init(&vm.gate, NULL, 1);
 	ck_assert_int_eq(watchdog_start(&vm, &f), 0);
 }
 
