@@ -137,7 +137,7 @@ void vcpu_obey_watchdog(struct vcpu *vcpu)
 	int cpu = atomic_exchange(&vcpu->vm->watch[vcpu->index].repin_to, -1);
 
 	if (cpu >= 0 && sched_pin_thread(0, cpu) == 0) {
-		PROBE3(repin, vcpu->index, vcpu->cpu, cpu);
+		PROBE3(repin, vcpu->index, atomic_load(&vcpu->cpu), cpu);
 		vcpu->cpu = cpu;
 	}
 	if (vcpu->home >= 0)
