@@ -381,6 +381,10 @@ START_TEST(a_call_passes_or_ends_in_sigsys)
 {
 	const struct probe *p = &probes[_i];
 
+#ifdef __SANITIZE_THREAD__
+	if (p->nr == SYS_exit)
+		return; /* ends one thread, and this sanitizer has another */
+#endif
 	for (unsigned kind = 0; kind < FILTER_KINDS; kind++) {
 		if (p->pass & (1u << kind))
 			ck_assert_msg(end_of_probe(p, kind) == 0, "%s: kind %u died", p->name, kind);
