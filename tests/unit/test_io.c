@@ -17,6 +17,7 @@
 #include "devices/uart16550.h"
 #include "devices/virtio_mmio.h"
 #include "emulator/futex.h"
+#include "emulator/instruction.h"
 #include "emulator/io.h"
 #include "emulator/worker.h"
 
@@ -209,6 +210,32 @@ START_TEST(random_numbers)
 }
 END_TEST
 
+static void expect_beat(int pipe_fd, uint32_t *asked, const uint32_t *beat, uint32_t value)
+{
+	const uint64_t one = 1;
+
+	__atomic_store_n(asked, value, __ATOMIC_SEQ_CST);
+	ck_assert_int_eq(write(pipe_fd, &one, sizeof(one)), sizeof(one));
+	for (int i = 0; i < 10000 && __atomic_load_n(beat, __ATOMIC_SEQ_CST) != value; i++)
+		usleep(1000);
+	ck_assert_uint_eq(__atomic_load_n(beat, __ATOMIC_SEQ_CST), value);
+}
+
+START_TEST(it_shows_that_it_lives)
+{
+	static uint32_t asked, beat;
+	int end[2];
+
+	ck_assert_int_eq(pipe(end), 0);
+	machine.beat_fd = end[0];
+	ck_assert_int_eq(io_init(&io, &core), 0);
+	io_show_beat(&io, &asked, &beat);
+	start();
+	for (uint32_t i = 1; i < 4; i++)
+		expect_beat(end[1], &asked, &beat, 5 * i);
+}
+END_TEST
+
 static bool nobody(void *context, uint32_t slot, uint32_t seq) { return false; }
 static void to_nobody(void *context, uint32_t slot, const struct reply *reply) {}
 
@@ -396,6 +423,25 @@ START_TEST(posts_outlive_a_worker)
 }
 END_TEST
 
+START_TEST(instructions_that_were_committed_are_finished)
+{
+	static struct x86_cpu asked, answer, cpu;
+	static struct instruction instruction = {&asked, &answer, &cpu};
+
+	answer.stores.count = 1;
+	answer.stores.entry[0] = (struct x86_store){.gpa = DATA, .size = 1, .data = {0x77}};
+	worker.instruction = &instruction;
+	reply.claim = CLAIM(1, CLAIM_COMMITTED);
+	request.kind = REQUEST_X86;
+	request.seq = 1;
+	ck_assert_int_eq(pthread_create(&thread, NULL, worker_main, NULL), 0);
+	for (int i = 0; i < 10000 && __atomic_load_n(&reply.seq, __ATOMIC_ACQUIRE) != 1; i++)
+		usleep(1000);
+	ck_assert_uint_eq(__atomic_load_n(&reply.seq, __ATOMIC_ACQUIRE), 1);
+	ck_assert_uint_eq(ram[DATA], 0x77);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("io");
@@ -413,11 +459,13 @@ int main(void)
 	tcase_add_test(t, files_that_end);
 	tcase_add_test(t, no_file);
 	tcase_add_test(t, random_numbers);
+	tcase_add_test(t, it_shows_that_it_lives);
 	tcase_add_test(t, inherited_io);
 	tcase_add_test(t, several_vcpus);
 	tcase_add_test(t, requests_and_cancellations);
 	tcase_add_test(t, posts_are_done_in_order);
 	tcase_add_test(t, posts_outlive_a_worker);
+	tcase_add_test(t, instructions_that_were_committed_are_finished);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
