@@ -303,20 +303,33 @@ static bool stores_to_tables(void)
 	return cpu.state.cr3 != TABLES && cpu.state.cr3 != TABLES + 4096;
 }
 
+/* The batch has gone on to an instruction that faulted. A repeated one may have got some way before. */
+static void compare_fault(const struct x86_exception *batch)
+{
+	enum x86_stop stop = x86_run(&machine, &cpu, 1);
+
+	fuzz_require(stop == X86_EXCEPTION && cpu.executed == 0);
+	fuzz_require(memcmp(batch, &cpu.exception, sizeof(*batch)) == 0);
+	x86_apply(&fuzz.core.memory, &cpu.stores);
+}
+
 static void compare_batch(unsigned budget)
 {
 	static struct x86_cpu before;
+	struct x86_exception exception;
 	struct x86_state batch;
 	uint32_t executed;
+	bool fault;
 
 	cpu.state.have = X86_REGS | X86_SREGS | X86_XCR0 | X86_MSRS;
 	cpu.xstate.size = 832;
 	cpu.reads = 0;
 	before = cpu;
 	save_memory(memory_before);
-	x86_run(&machine, &cpu, budget);
+	fault = x86_run(&machine, &cpu, budget) == X86_EXCEPTION && !cpu.exception.trap;
 	x86_apply(&fuzz.core.memory, &cpu.stores);
 	batch = cpu.state;
+	exception = cpu.exception;
 	executed = cpu.executed;
 	if (executed < 2 || may_be_random() || stores_to_tables())
 		return;
@@ -330,6 +343,8 @@ static void compare_batch(unsigned budget)
 		fuzz_require(cpu.executed == 1);
 		x86_apply(&fuzz.core.memory, &cpu.stores);
 	}
+	if (fault)
+		compare_fault(&exception);
 	fuzz_require(memcmp(&batch, &cpu.state, sizeof(batch)) == 0);
 	/* The batch may have gone on to an instruction that failed; its page walks leave accessed bits. */
 	save_memory(memory_before);
