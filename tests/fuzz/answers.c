@@ -242,17 +242,17 @@ static void fill_reply(struct input *in, uint8_t how)
 /* dvmm has asked, and looks for the first time. */
 static void answer(void)
 {
-	const uint32_t seq = __atomic_load_n(&h.request->seq, __ATOMIC_RELAXED);
+	const uint32_t seq = __atomic_load_n(&handoff_sent(&h)->seq, __ATOMIC_RELAXED);
 	uint8_t how;
 
 	if (h.abandoned) /* acknowledged */
 		__atomic_store_n(&hostile->seq, seq, __ATOMIC_RELAXED);
-	if (seq == answered)
+	if (seq != h.seq || seq == answered) /* it is being filled in */
 		return;
 	answered = seq;
 	how = input_u8(script);
 	fill_reply(script, how);
-	if (h.request->kind == REQUEST_X86)
+	if (handoff_sent(&h)->kind == REQUEST_X86)
 		answer_instruction(script);
 	switch (how >> 5) {
 	case 0: /* no answer, and somebody asks for the end: or dvmm would wait */
@@ -345,7 +345,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!hostile)
 		open_vm();
 	console_output((written + sizeof(ring) - 1) / sizeof(ring) * sizeof(ring)); /* always from the ring's start on */
-	memset(mailbox_request(vm.requests.at, 0), 0, sizeof(struct request));
+	memset(mailbox_queue(vm.requests.at, 0), 0, sizeof(struct request_queue));
 	memset(mailbox_request_cpu(vm.requests.at, 1, 0), 0, sizeof(struct x86_cpu));
 	memset(hostile, 0, sizeof(*hostile));
 	memset(area, 0, sizeof(*area));

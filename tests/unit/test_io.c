@@ -432,8 +432,8 @@ START_TEST(instructions_that_were_committed_are_finished)
 	answer.stores.entry[0] = (struct x86_store){.gpa = DATA, .size = 1, .data = {0x77}};
 	worker.instruction = &instruction;
 	reply.claim = CLAIM(1, CLAIM_COMMITTED);
-	request.kind = REQUEST_X86;
-	request.seq = 1;
+	queue_at(&queue, 1)->kind = REQUEST_X86;
+	queue_at(&queue, 1)->seq = 1;
 	ck_assert_int_eq(pthread_create(&thread, NULL, worker_main, NULL), 0);
 	for (int i = 0; i < 10000 && __atomic_load_n(&reply.seq, __ATOMIC_ACQUIRE) != 1; i++)
 		usleep(1000);
