@@ -62,6 +62,34 @@ void form_instance(const struct form *form, struct random *r, struct instruction
 bool instruction_parse(struct instruction *in, unsigned bits);
 void instruction_text(const struct instruction *in, char *text, unsigned size);
 
+/* --- case.c: what the emulator and the processor both start from. */
+extern struct test {
+	struct form *form;
+	uint64_t number;
+	struct random random;
+	struct instruction in;
+	struct x86_state state;
+	struct x86_xstate xstate;
+	bool with_xstate;
+	uint8_t data[DATA_BYTES];
+} test;
+/* What the processor that executes natively has. */
+extern struct processor {
+	uint64_t xcr0, tsc_aux, fs_base;
+	uint32_t xstate_bytes, mxcsr_mask;
+	const struct x86_xcomponent *component;
+} processor;
+extern uint8_t pool[]; /* random bytes: what memory and XSAVE state are made of */
+void pool_make(void);
+void processor_read(const struct x86_machine *m);
+/* Makes `test`: case `number` of a form. */
+void case_make(struct form *form, uint64_t number, uint64_t seed);
+/* ... and its XSAVE state, which most do without. */
+void xstate_make(void);
+void status_normalise(uint8_t *image);
+bool is_repeated(const struct instruction *in);
+unsigned gpr_number(ZydisRegister reg);
+
 /* --- native.c */
 struct native_result {
 	uint64_t gpr[16], rip, rflags, fs, gs;
