@@ -98,9 +98,15 @@ static void not_the_handler(void) { handler_at(CODE_GPA + 0x10); }
 static void idt_not_there(void) { cpu.state.idt.base = 0x10000; }
 static void no_syscall_before_rcx(void) { ram[PROGRAM + 1] = 0x0b; }
 static void nothing_before_rcx(void) { cpu.state.gpr[X86_RCX] = 0x10000; }
-static void code_of_the_kernel_before_rcx(void) { memcpy(ram + STACK_GPA, "\x0f\x05", 2), cpu.state.gpr[X86_RCX] = STACK_GPA + 2; }
 static void not_what_lstar_says(void) { cpu.state.lstar = ENTRY + 0x100; }
 static void syscall_not_enabled(void) { cpu.state.efer &= ~1ull; }
+
+/* ... in a page of which a translation for ring 0 is known already. */
+static void code_of_the_kernel_before_rcx(void)
+{
+	memcpy(ram + STACK_GPA, "\x0f\x05", 2);
+	cpu.state.gpr[X86_RCX] = STACK_GPA + 2;
+}
 
 static void (*const differences[])(void) = {
 	another_address,   no_fault,        stack_not_aligned,   stack_not_there, fault_of_ring_0,
