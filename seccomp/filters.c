@@ -10,7 +10,7 @@
 
 #include "seccomp/filter_code.h"
 
-#define CODE(kind) { kind, sizeof(kind) / sizeof(kind[0]) }
+#define CODE(kind) { (kind), sizeof(kind) / sizeof((kind)[0]) }
 
 _Static_assert(sizeof(main_code) / sizeof(main_code[0]) <= FILTER_MAX_INSTRUCTIONS &&
 		       sizeof(vcpu_code) / sizeof(vcpu_code[0]) <= FILTER_MAX_INSTRUCTIONS &&
