@@ -416,7 +416,7 @@ static void collect_vcpus(struct vm *v)
 	}
 }
 
-/* What exit would do, while the emulators are dying: there are two CPUs for it. The I/O thread of --emulation=in-process
+/* What exit would do, at the same time as the emulators die. The I/O thread of --emulation=in-process
  * still has the guest's memory. */
 static void dismantle(struct vm *v)
 {
