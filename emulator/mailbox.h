@@ -48,9 +48,9 @@
 #include "emulator/x86/x86.h"
 
 #define MAILBOX_PAGE  4096u
-#define MAILBOX_DATA  64u /* bytes of data in a request or a reply */
+#define MAILBOX_DATA  40u /* bytes of data in a request or a reply */
 #define MAILBOX_SLOTS (MACHINE_MAX_VCPUS + 1)
-#define MAILBOX_RING  16u /* requests of a slot; a power of two */
+#define MAILBOX_RING  32u /* requests of a slot; a power of two */
 #define MAILBOX_POSTS (MAILBOX_RING - 2) /* with a call behind them, and the one that dvmm fills in, that is all */
 
 enum request_kind {
@@ -62,15 +62,15 @@ enum request_kind {
 	REQUEST_QUIT,  /* the worker returns (orderly end; in-process mode and tests) */
 };
 
-/* 128 bytes, written by dvmm. */
+/* A cache line, written by dvmm. */
 struct request {
-	uint32_t seq;   /* its number; written last */
-	uint32_t kind;  /* enum request_kind */
-	uint32_t space; /* enum bus_space */
-	uint32_t size;  /* bytes per element: 1, 2, 4, 8 */
+	uint32_t seq;  /* its number; written last */
+	uint8_t kind;  /* enum request_kind */
+	uint8_t space; /* enum bus_space */
+	uint8_t size;  /* bytes per element: 1, 2, 4, 8 */
+	uint8_t unused;
 	uint64_t addr;  /* port or guest-physical address */
 	uint32_t count; /* elements; size * count <= MAILBOX_DATA */
-	uint32_t unused[9];
 	uint8_t data[MAILBOX_DATA];
 } __attribute__((aligned(64)));
 
@@ -102,7 +102,7 @@ enum reply_flags {
 	REPLY_CONSOLE_ROOM = 1u << 0, /* the UART can take typed bytes again */
 };
 
-/* 128 bytes, written by the emulator. */
+/* Two cache lines, of which the second only counts for more than 24 bytes of data; written by the emulator. */
 struct reply {
 	uint32_t seq;          /* futex; written last; number of the last request answered */
 	uint32_t sleeping;     /* the worker sleeps on the queue's bell and wants to be woken */
@@ -114,7 +114,6 @@ struct reply {
 	uint32_t count;        /* REQUEST_INPUT: bytes taken */
 	uint64_t console_head; /* bytes the UART has ever put into its ring, at the last request of this slot that
 				  put any; 0: none has */
-	uint32_t unused[6];
 	uint8_t data[MAILBOX_DATA]; /* REQUEST_READ: size * count bytes */
 } __attribute__((aligned(64)));
 
@@ -126,7 +125,7 @@ struct reply {
 enum claim_verdict { CLAIM_OPEN = 0, CLAIM_COMMITTED, CLAIM_CANCELLED };
 #define CLAIM(seq, verdict) ((uint32_t)(seq) << 2 | (uint32_t)(verdict))
 
-_Static_assert(sizeof(struct request) == 128 && sizeof(struct reply) == 128, "layout of the mailbox");
+_Static_assert(sizeof(struct request) == 64 && sizeof(struct reply) == 128, "layout of the mailbox");
 _Static_assert(sizeof(struct request_queue) <= MAILBOX_PAGE, "a queue fits its page");
 _Static_assert(sizeof(struct machine) <= MAILBOX_PAGE, "struct machine fits its page");
 

@@ -38,7 +38,7 @@ void console_terminal_restore(void);
 void console_terminal_suspend(void);
 void console_terminal_resume(void);
 
-#define CONSOLE_INPUT_BYTES 64
+#define CONSOLE_INPUT_BYTES 40 /* no more than a request holds */
 
 /* What has been typed and not yet been taken by the UART. */
 struct console_input {

@@ -7,6 +7,8 @@
 #define INPUT_WAIT_NS  1000000u /* how long the main thread waits before it looks around again */
 #define INPUT_REQUESTS 16       /* one after another before it looks around */
 
+_Static_assert(CONSOLE_INPUT_BYTES <= MAILBOX_DATA, "all that is typed fits a request");
+
 void typing_init(struct typing *t, struct vm *vm)
 {
 	memset(t, 0, sizeof(*t));
