@@ -37,8 +37,9 @@ struct emulator_process {
 	uint32_t killed_for;   /* 1 + the slot because of which the watchdog has killed it; 0: it has not */
 };
 
-/* A vCPU does not leave posts behind for longer than about this: the last character on the console. */
-#define POST_PATIENCE_NS 10000000ull
+/* A vCPU does not leave posts behind for longer than three times this: the last character on the console, which people
+ * still take for immediate. */
+#define POST_PATIENCE_NS 30000000ull
 
 /* What the watchdog knows of a mailbox slot. The slot's owner writes began_ns, everybody else only what is
  * said. */
