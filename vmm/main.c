@@ -228,6 +228,22 @@ static int stage_kernel(struct vm *v, const struct boot_files *files, struct fai
 	return 0;
 }
 
+/*
+ * The emulator has filled pages of guest memory that our page tables do not have yet. KVM would find that out page by
+ * page, by a fault each; asked for at once they come 16 by 16. Not to be able to is no failure. Before it has got
+ * ready no emulator is hostile, and if one were: no longer than all pages of the guest take.
+ */
+static void map_loaded(const struct vm *v)
+{
+	off_t start = 0, end;
+
+	while ((start = lseek(v->ram.fd, start, SEEK_DATA)) >= 0 && start < (off_t)v->machine.ram_bytes &&
+	       (end = lseek(v->ram.fd, start, SEEK_HOLE)) > start) {
+		madvise((uint8_t *)v->ram.at + start, (size_t)(end - start), MADV_POPULATE_READ);
+		start = end;
+	}
+}
+
 /* Takes what the loader has said, once, and its room away. */
 static int enter_kernel(struct vm *v, const struct boot_files *files, struct failure *f)
 {
@@ -242,6 +258,7 @@ static int enter_kernel(struct vm *v, const struct boot_files *files, struct fai
 			 : "memory"); /* this copy, not the original, is what is checked and used */
 	madvise((uint8_t *)v->ram.at + v->machine.ram_bytes, v->ram.bytes - v->machine.ram_bytes,
 		MADV_REMOVE);
+	map_loaded(v);
 	memset(&mailbox_loader_request(v->requests.at)->options, 0, sizeof(struct loader_options));
 	err = boot_finish(&v->memory, v->machine.ram_bytes, files, &result, &entry, error);
 	if (err)
