@@ -158,7 +158,9 @@ static void child_fail(int channel, enum stage stage)
 
 static void child_main(const struct sandbox_spawn *spec, int channel, int exe, bool root)
 {
-	char *const no_environment[] = {NULL};
+	/* The C library calls the loader through its own table. Bound when it first does so, that would be done in every
+	 * emulator anew, and each time touch the symbols of all libraries. */
+	char *const environment[] = {(char *)"LD_BIND_NOW=1", NULL};
 	sigset_t none;
 	char go;
 
@@ -177,7 +179,7 @@ static void child_main(const struct sandbox_spawn *spec, int channel, int exe, b
 		_exit(127);
 	if (!child_descriptors(spec, &channel, &exe))
 		child_fail(channel, STAGE_DESCRIPTORS);
-	execveat(exe, "", spec->argv, no_environment, AT_EMPTY_PATH);
+	execveat(exe, "", spec->argv, environment, AT_EMPTY_PATH);
 	child_fail(channel, STAGE_EXEC);
 }
 
