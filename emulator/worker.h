@@ -6,14 +6,18 @@
 #ifndef DVMM_EMULATOR_WORKER_H
 #define DVMM_EMULATOR_WORKER_H
 
-#include <stdio.h>
-
 #include "emulator/core.h"
 
-/* What a worker's thread is called (comm), for whoever looks at the process. */
+/* What a worker's thread is called (comm), for whoever looks at the process. Each emulator has this done several times, and
+ * printf() would take 200 KiB of its memory. */
 static inline void worker_name(char name[16], uint32_t slot)
 {
-	snprintf(name, 16, "worker %u", slot % 1000);
+	char *end = __builtin_stpcpy(name, "worker ");
+
+	if (slot >= 10)
+		*end++ = (char)('0' + slot / 10 % 10);
+	*end++ = (char)('0' + slot % 10);
+	*end = '\0';
 }
 
 struct worker {
