@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 
 #include "vmm/vm.h"
 
@@ -47,6 +48,7 @@ static void set_extended_topology(struct kvm_cpuid_entry2 *e, uint32_t id, uint3
 	}
 }
 
+/* For one vCPU after the other: what it finds may be the one's before. */
 static void adjust_entry(struct kvm_cpuid_entry2 *e, uint32_t id, uint32_t cores, bool tsc_deadline)
 {
 	switch (e->function) {
@@ -118,9 +120,11 @@ static void add_topology_levels(struct kvm_cpuid2 *c, uint32_t function)
  */
 static int read_supported(struct vm *vm, struct failure *f)
 {
-	vm->cpuid = calloc(1, CPUID_BYTES);
-	if (!vm->cpuid)
+	void *map = mmap(NULL, CPUID_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (map == MAP_FAILED)
 		return fail_with(f, EXIT_HOST, "out of memory");
+	vm->cpuid = map;
 	vm->cpuid->nent = MAX_ENTRIES;
 	if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, vm->cpuid) < 0)
 		return fail_with(f, EXIT_HOST, "/dev/kvm: cannot tell its CPUID: %s", strerror(errno));
@@ -132,19 +136,18 @@ static int read_supported(struct vm *vm, struct failure *f)
 int cpuid_set(struct vm *vm, struct vcpu *vcpu, struct failure *f)
 {
 	bool tsc_deadline = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
-	struct kvm_cpuid2 *c;
-	int err = 0;
 
 	if (!vm->cpuid && read_supported(vm, f))
 		return -1;
-	c = malloc(CPUID_BYTES);
-	if (!c)
-		return fail_with(f, EXIT_HOST, "out of memory");
-	memcpy(c, vm->cpuid, CPUID_BYTES);
-	for (uint32_t i = 0; i < c->nent; i++)
-		adjust_entry(&c->entries[i], vcpu->index, vm->machine.vcpus, tsc_deadline);
-	if (ioctl(vcpu->fd, KVM_SET_CPUID2, c) < 0)
-		err = fail_with(f, EXIT_HOST, "/dev/kvm: refuses the guest's CPUID: %s", strerror(errno));
-	free(c);
-	return err;
+	for (uint32_t i = 0; i < vm->cpuid->nent; i++)
+		adjust_entry(&vm->cpuid->entries[i], vcpu->index, vm->machine.vcpus, tsc_deadline);
+	if (ioctl(vcpu->fd, KVM_SET_CPUID2, vm->cpuid) < 0)
+		return fail_with(f, EXIT_HOST, "/dev/kvm: refuses the guest's CPUID: %s", strerror(errno));
+	return 0;
+}
+
+void cpuid_forget(struct vm *vm)
+{
+	munmap(vm->cpuid, CPUID_BYTES);
+	vm->cpuid = NULL;
 }

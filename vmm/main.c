@@ -275,6 +275,7 @@ static int create_guest(struct vm *v, struct failure *f)
 	for (uint32_t i = 0; i < v->machine.vcpus; i++)
 		if (vcpu_create(v, i, f))
 			return -1;
+	cpuid_forget(v);
 	return 0;
 }
 

@@ -178,8 +178,9 @@ void vcpu_destroy(struct vcpu *vcpu);
 #define VCPU_KICK_SIGNAL SIGUSR1
 void vcpu_kick(struct vcpu *vcpu);
 
-/* vmm/cpuid.c: what the guest's CPUID says. */
+/* vmm/cpuid.c: what the guest's CPUID says; forget when all vCPUs have been told. */
 int cpuid_set(struct vm *vm, struct vcpu *vcpu, struct failure *f);
+void cpuid_forget(struct vm *vm);
 
 /* vmm/emulator_process.c: the life of emulators. Main thread only. */
 struct sandbox_spawn;
