@@ -21,6 +21,7 @@
 
 #include "emulator/chaos.h"
 #include "emulator/futex.h"
+#include "emulator/image.h"
 #include "emulator/instruction.h"
 #include "emulator/io.h"
 #include "emulator/spawner.h"
@@ -291,5 +292,6 @@ int main(int argc, char **argv)
 	require(sandbox_enter(status()->message));
 	filter_build(&e->worker_filter, FILTER_WORKER, -1);
 	filter_build(&e->io_filter, FILTER_IO, -1);
+	image_release_startup(); /* or every emulator would inherit what only the start has needed */
 	spawner_serve(e->replies, emulate);
 }
