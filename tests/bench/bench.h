@@ -130,7 +130,13 @@ int latency_run(const struct bench *b, const char *dvmm, enum latency_mode mode,
 
 /* --- pingpong.c ----------------------------------------------------------------------------- */
 
-enum pingpong_kind { PINGPONG_FUTEX_ONE_CPU = 0, PINGPONG_FUTEX_TWO_CPUS, PINGPONG_SPIN, PINGPONG_KINDS };
+enum pingpong_kind {
+	PINGPONG_FUTEX_ONE_CPU = 0,
+	PINGPONG_FUTEX_TWO_CPUS,
+	PINGPONG_SPIN,
+	PINGPONG_BETWEEN_RUNS,
+	PINGPONG_KINDS
+};
 extern const char *const pingpong_title[PINGPONG_KINDS];
 
 /* Adds `count` round trips (ns) between two processes; none where the host has too few CPUs. */

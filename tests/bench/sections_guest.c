@@ -43,8 +43,9 @@ static int collect(const struct plan *p, struct section *s, enum way way, const 
 /* --- Registers ---------------------------------------------------------------------------------- */
 
 enum {
-	ROW_BARE = LATENCY_ALL_KINDS, /* then, for each of the four accesses, what is added in terms of it */
-	ROW_ADDED,
+	ROW_BARE = LATENCY_ALL_KINDS, /* the floor, */
+	ROW_BETWEEN,                  /* the floor where hand-offs are, */
+	ROW_ADDED, /* and for each of the four accesses what is added, as so many of the first */
 	ADDED_KINDS = LATENCY_KINDS - LATENCY_PIO_READ,
 };
 
@@ -58,7 +59,11 @@ static int added_round(const struct plan *p, struct section *s)
 {
 	static const enum pingpong_kind floor[WAYS] = {
 		[SAME_CPU] = PINGPONG_FUTEX_ONE_CPU, [SPIN] = PINGPONG_SPIN};
+	struct samples between = {0};
 
+	if (pingpong_measure(PINGPONG_BETWEEN_RUNS, BARE_ROUND_TRIPS, &between))
+		return -1;
+	cell_round(&s->cell[ROW_BETWEEN][SAME_CPU], &between);
 	for (unsigned way = SAME_CPU; way <= SPIN; way++) {
 		struct samples samples = {0};
 		uint64_t bare;
@@ -88,6 +93,7 @@ static void latency_rows(struct section *s)
 	for (unsigned kind = 0; kind < LATENCY_ALL_KINDS; kind++)
 		section_row(s, latency_kind_title[kind], "ns");
 	section_row(s, "bare round trip, no VM", "ns");
+	section_row(s, "bare round trip, between two KVM_RUNs", "ns");
 	for (unsigned i = 0; i < ADDED_KINDS; i++)
 		section_row_thousandths(s, added[i], "times");
 }
@@ -145,7 +151,8 @@ json_t *section_pingpong(const struct plan *p)
 		.name = "pingpong",
 		.title = "Bare round trip between two processes",
 		.how = "No virtual machine: a word in shared memory there and back, both sides bound. The least that "
-		       "a hand-off can cost.",
+		       "a hand-off can cost. Between two KVM_RUNs: by how much a guest's port write takes longer when "
+		       "a round trip follows it, in a program that does nothing else.",
 		.base = -1,
 		.columns = 1,
 		.column = {"round trip"},
