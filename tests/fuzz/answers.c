@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Fuzz target: what dvmm does with answers of an emulator that has been taken over, once they have got through the
- * hand-off (target replies): accesses of the guest, console output, machine events, and registers for KVM.
+ * hand-off (target replies): accesses of the guest, console output, machine events, and registers for KVM; and with
+ * what it has published, which decides what is read without it and what is posted.
  *
  * The emulator is played by the input: it answers each request as soon as dvmm looks, with what the input says, and
  * may change its area between two looks of dvmm (shared_reads.h). KVM is played, too, and so is standard output: what
@@ -255,6 +256,14 @@ static void answer(void)
 	if (handoff_sent(&h)->kind == REQUEST_X86)
 		answer_instruction(script);
 	switch (how >> 5) {
+	case 3: /* of several requests, not the last yet */
+		if (h.seq - h.done > 1) {
+			__atomic_store_n(&hostile->seq, h.done + 1, __ATOMIC_RELAXED);
+			answered = h.done;
+			break;
+		}
+		__atomic_store_n(&hostile->seq, seq, __ATOMIC_RELAXED);
+		break;
 	case 0: /* no answer, and somebody asks for the end: or dvmm would wait */
 		vm_stop(&vm, EXIT_GUEST_ENDED, "enough");
 		break;
@@ -287,6 +296,9 @@ static bool access_port(struct input *in, uint8_t how)
 {
 	static uint8_t data[8 * 256]; /* a page at most, KVM says; this many are several requests */
 
+	if (how & 32) /* registers that may be published or posted */
+		return vcpu_access(&vm.vcpu[0], &h, BUS_PIO, how & 16 ? UART_PORT + input_u8(in) % 8 : RTC_PORT, 1,
+				   1u + (how >> 3 & 1), how & 4, data);
 	return vcpu_access(&vm.vcpu[0], &h, BUS_PIO, input_u16(in), 1u << (how >> 3 & 3), 1u + input_u8(in), how & 4, data);
 }
 
@@ -297,12 +309,42 @@ static bool access_memory(struct input *in, uint8_t how)
 	return vcpu_access_memory(&vm.vcpu[0], &h, input_address(in), 1u + input_u8(in) % sizeof(data), how & 4, data);
 }
 
+static bool publish(struct input *in)
+{
+	struct published *p = &mailbox_published(vm.replies.at, 1)[input_u8(in) % DEVICES];
+	const uint64_t valid = input_u8(in) & 1 ? PUBLISHED_VALID : 0;
+
+	p->word[input_u8(in) % DEVICE_MAX_REGISTERS] = valid | input_u32(in);
+	return true;
+}
+
+/* As after a kick. */
+static bool flush(void)
+{
+	struct reply reply;
+	int err = handoff_flush(&h, &reply);
+
+	if (err == -ETIME)
+		vcpu_obey_watchdog(&vm.vcpu[0]);
+	return err ? err == -EAGAIN || err == -ETIME : vcpu_obey_reply(&vm.vcpu[0], &reply);
+}
+
+/* Nobody is kept waiting for posts that are not there, and none is forgotten. */
+static void check_posts(void)
+{
+	fuzz_require(h.posts <= MAILBOX_POSTS && (h.posts != 0) == (atomic_load(&vm.watch[0].posted_ns) != 0));
+	for (unsigned i = 0; i < DEVICES; i++)
+		fuzz_require(atomic_load(&vm.posters[i]) == (h.posted_to >> i & 1));
+	fuzz_require(h.posts || !h.posted_to);
+}
+
 static void step(struct input *in)
 {
 	const uint8_t how = input_u8(in);
 	bool go_on;
 
 	memset(&vm.stop, 0, sizeof(vm.stop));
+	answered = h.done; /* who has stopped the machine before may go on */
 	calls = 0;
 	failing_call = how & 128 ? 1u + input_u8(in) % 16 : 0;
 	switch (how & 3) {
@@ -312,13 +354,29 @@ static void step(struct input *in)
 	case 1:
 		go_on = access_memory(in, how);
 		break;
+	case 2:
+		go_on = how & 16 ? publish(in) : flush();
+		break;
 	default:
 		options.on_unknown_insn = how & 4 ? UNKNOWN_INSN_STOP : UNKNOWN_INSN_UD;
 		vm.exit_on_emulation_failure = how & 8;
 		go_on = instruction_emulate(&vm.vcpu[0], &h);
 	}
 	fuzz_require(go_on || vm_stopping(&vm));
+	check_posts();
 	fuzz_require(memchr(vm.stop.reason, '\0', sizeof(vm.stop.reason)));
+}
+
+static void add_devices(struct machine *m)
+{
+	m->device[0] = (struct machine_device){.type = DEVICE_UART, .space = BUS_PIO, .base = UART_PORT, .size = 8};
+	m->device[1] = (struct machine_device){.type = DEVICE_RTC, .space = BUS_PIO, .base = RTC_PORT, .size = 2};
+	for (m->devices = 2; m->devices < DEVICES; m->devices++)
+		m->device[m->devices] = (struct machine_device){.type = DEVICE_VIRTIO_BLK,
+								.space = BUS_MMIO,
+								.base = VIRTIO_MMIO_BASE +
+									m->devices * VIRTIO_MMIO_SIZE,
+								.size = VIRTIO_MMIO_SIZE};
 }
 
 static void open_vm(void)
@@ -327,7 +385,7 @@ static void open_vm(void)
 	vm.options = &options;
 	options.insn_batch = 64;
 	vm.machine.vcpus = 1;
-	vm.machine.devices = DEVICES;
+	add_devices(&vm.machine);
 	vm.wake_fd = -1;
 	vm.vcpu[0] = (struct vcpu){.vm = &vm, .fd = VCPU_FD, .home = -1};
 	vm.requests.at = aligned_alloc(MAILBOX_PAGE, mailbox_request_bytes(1));
@@ -335,12 +393,14 @@ static void open_vm(void)
 	fuzz_require(vm.requests.at && vm.replies.at);
 	hostile = mailbox_reply(vm.replies.at, 0);
 	area = mailbox_reply_cpu(vm.replies.at, 1, 0);
+	registers_build(&vm.registers, &vm.machine, mailbox_published(vm.replies.at, 1), 3);
 	console_init(ring, sizeof(ring));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = {data, size};
+	struct reply reply;
 
 	if (!hostile)
 		open_vm();
@@ -350,6 +410,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(hostile, 0, sizeof(*hostile));
 	memset(area, 0, sizeof(*area));
 	memset(vm.watch, 0, sizeof(vm.watch[0]));
+	memset(mailbox_published(vm.replies.at, 1), 0, DEVICES * sizeof(struct published));
+	for (unsigned i = 0; i < DEVICES; i++)
+		atomic_store(&vm.posters[i], 0);
 	atomic_store(&vm.watch[0].repin_to, -1);
 	vm.vcpu[0].unknown_insns = 0;
 	sregs = (struct kvm_sregs){.cr0 = 0x80000011, .cr3 = 0x1000, .cr4 = 0x20, .efer = 0x500, .cs = {.l = 1}};
@@ -359,5 +422,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	handoff_init(&h, &vm, 0);
 	for (unsigned i = 0; i < STEPS && in.left; i++)
 		step(&in);
+	handoff_finish(&h, &reply);
 	return 0;
 }
