@@ -102,7 +102,7 @@ enum reply_flags {
 	REPLY_CONSOLE_ROOM = 1u << 0, /* the UART can take typed bytes again */
 };
 
-/* Two cache lines, of which the second only counts for more than 24 bytes of data; written by the emulator. */
+/* Two cache lines, of which the first has the first 24 bytes of data; written by the emulator. */
 struct reply {
 	uint32_t seq;          /* futex; written last; number of the last request answered */
 	uint32_t sleeping;     /* the worker sleeps on the queue's bell and wants to be woken */
