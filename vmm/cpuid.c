@@ -8,7 +8,6 @@
  * far the largest that a guest can reach, is out of its reach.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -48,7 +47,7 @@ static void set_extended_topology(struct kvm_cpuid_entry2 *e, uint32_t id, uint3
 	}
 }
 
-/* For one vCPU after the other: what it finds may be the one's before. */
+/* Also over what it has made of the entry for another vCPU. */
 static void adjust_entry(struct kvm_cpuid_entry2 *e, uint32_t id, uint32_t cores, bool tsc_deadline)
 {
 	switch (e->function) {
