@@ -8,8 +8,8 @@
 
 #include "emulator/core.h"
 
-/* What a worker's thread is called (comm), for whoever looks at the process. Each emulator has this done several times, and
- * printf() would take 200 KiB of its memory. */
+/* What a worker's thread is called (comm), for whoever looks at the process. Each emulator has this done several
+ * times, and printf() would take 200 KiB of its memory. */
 static inline void worker_name(char name[16], uint32_t slot)
 {
 	char *end = __builtin_stpcpy(name, "worker ");

@@ -14,7 +14,8 @@
  *   - the descriptors listed, at the numbers listed. 0, 1 and 2 are closed: the emulator has nothing to say
  *     to a terminal, and a host device node (/dev/null) is one more object than it needs. With DVMM_ASAN 2
  *     stays open for reports;
- *   - nothing in the environment but LD_BIND_NOW, default signal actions (what dvmm ignores stays ignored), no blocked signals;
+ *   - nothing in the environment but LD_BIND_NOW, default signal actions (what dvmm ignores stays ignored), no
+ *     blocked signals;
  *   - SIGKILL waiting for it as soon as the *thread* that called sandbox_spawn() ends. Call it from a thread
  *     that lives as long as dvmm does.
  *
