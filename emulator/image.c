@@ -11,7 +11,7 @@
 
 #define SEGMENTS_MOST 8
 
-/* The linker's (text.ld): the code of the program that runs all the time. NULL if it has not been put in order. */
+/* The linker's (text.ld): the code of the program that runs all the time. NULL if linked without it. */
 extern const char running_begin[] __attribute__((weak)), running_end[] __attribute__((weak));
 
 static void let_go(uintptr_t start, uintptr_t end)
@@ -32,7 +32,8 @@ static void release_segment(uintptr_t start, uintptr_t end)
 	let_go(start, end);
 }
 
-/* Of the program, and of each library. The headers, which say where the segments are, go with the first of these. */
+/* Of the program, and of each library. The headers, which say where the segments are, go with the first of these, so all
+ * is noted before. Which code of the program runs all the time is not known without text.ld: then all of it stays. */
 static int release_object(struct dl_phdr_info *info, size_t size, void *data)
 {
 	const bool program = info->dlpi_name[0] == '\0';
