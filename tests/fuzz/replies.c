@@ -79,7 +79,7 @@ static void fill_request(struct input *in)
 
 	req->kind = how & 1 ? REQUEST_INPUT : how & 2 ? REQUEST_WRITE : REQUEST_READ;
 	req->size = 1;
-	req->count = how >> 2;
+	req->count = (how >> 2) % (MAILBOX_DATA + 1);
 	req->addr = 0x3f8;
 }
 
