@@ -364,8 +364,8 @@ static void look_and_sleep(struct vm *vm)
 		return;
 	pause = timespec_of(next_ns - now_ns);
 	futex_wait(&vm->watchdog.bell, bell, &pause);
-	if (__atomic_load_n(&vm->watchdog.bell, __ATOMIC_SEQ_CST) != bell && next_ns > rest_ns) {
-		pause = timespec_of(rest_ns);
+	if (__atomic_load_n(&vm->watchdog.bell, __ATOMIC_SEQ_CST) != bell) {
+		pause = timespec_of(next_ns < rest_ns ? next_ns : rest_ns);
 		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &pause, NULL);
 	}
 }
