@@ -292,6 +292,6 @@ int main(int argc, char **argv)
 	require(sandbox_enter(status()->message));
 	filter_build(&e->worker_filter, FILTER_WORKER, -1);
 	filter_build(&e->io_filter, FILTER_IO, -1);
-	image_release_startup(); /* or every emulator would inherit what only the start has needed */
+	image_release_startup(); /* this process stays, and does next to nothing from now on */
 	spawner_serve(e->replies, emulate);
 }
