@@ -92,7 +92,7 @@ static const struct filter_rule io_rules[] = {
 	{ SCMP_SYS(getcpu), FILTER_ANY, {}, "statistics, where the vDSO cannot" },                          \
 	{ SCMP_SYS(getpid), FILTER_ANY, {}, "tgkill" },                                                     \
 	{ SCMP_SYS(gettid), FILTER_ANY, {}, "tgkill, statistics" },                                         \
-	{ SCMP_SYS(madvise), FILTER_ANY, {}, "end of a thread: its stack" },                                \
+	{ SCMP_SYS(madvise), FILTER_ANY, {}, "end of a thread: its stack; start-up code" },                 \
 	{ SCMP_SYS(munmap), FILTER_ANY, {}, "end of a thread: its stack" },                                 \
 	{ SCMP_SYS(ioctl), FILTER_ANY, { IS(1, TCSETS) }, "put the terminal right" },                       \
 	{ SCMP_SYS(exit), FILTER_ANY, {}, "end of a thread" },                                              \
