@@ -58,8 +58,8 @@ static void sequence(struct handoff *h)
 	       handoff_sent(h)->size * handoff_sent(h)->count);
 	/* Numbers come again after 2^32 requests; what an old one says must not be taken for word of the new
 	 * one. */
-	if (h->queue->cancelled == h->seq)
-		h->queue->cancelled = harmless;
+	if (__atomic_load_n(&h->queue->cancelled, __ATOMIC_RELAXED) == h->seq)
+		__atomic_store_n(&h->queue->cancelled, harmless, __ATOMIC_RELAXED);
 	if (atomic_load_explicit(&h->watch->forced_seq, memory_order_relaxed) == h->seq)
 		atomic_store_explicit(&h->watch->forced_seq, harmless, memory_order_relaxed);
 }

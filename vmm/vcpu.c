@@ -346,7 +346,7 @@ static bool kicked_out(struct vcpu *vcpu, struct handoff *h)
 	struct reply reply;
 	int err;
 
-	vcpu->run->immediate_exit = 0;
+	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_RELAXED);
 	atomic_thread_fence(memory_order_seq_cst); /* who stops the machine says so first, and then kicks */
 	err = wait_for(handoff_flush, vcpu, h, &reply);
 	if (err)

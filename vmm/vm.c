@@ -36,7 +36,7 @@ void vm_stop(struct vm *vm, int status, const char *format, ...)
 void vcpu_kick(struct vcpu *vcpu)
 {
 	/* The signal may come just before KVM_RUN; then this makes KVM_RUN return at once. */
-	vcpu->run->immediate_exit = 1;
+	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELAXED);
 	if (atomic_load(&vcpu->running))
 		pthread_kill(vcpu->thread, VCPU_KICK_SIGNAL);
 }

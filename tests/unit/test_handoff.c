@@ -370,8 +370,8 @@ START_TEST(posts_that_are_never_answered_are_forced)
 	pthread_create(&emulator, NULL, flush_later, NULL);
 	while (atomic_load(&vm.watch[0].forced_seq) != 1)
 		usleep(1000);
-	ck_assert_uint_eq(h.queue->cancelled, 1);
-	ck_assert_uint_eq(shared->claim, CLAIM(1, CLAIM_CANCELLED));
+	ck_assert_uint_eq(__atomic_load_n(&h.queue->cancelled, __ATOMIC_SEQ_CST), 1);
+	ck_assert_uint_eq(__atomic_load_n(&shared->claim, __ATOMIC_SEQ_CST), CLAIM(1, CLAIM_CANCELLED));
 	__atomic_store_n(&shared->seq, 1, __ATOMIC_SEQ_CST); /* in time: the second one has its own N quanta */
 	while (atomic_load(&vm.watch[0].forced_seq) != 2)
 		usleep(1000);
@@ -380,7 +380,7 @@ START_TEST(posts_that_are_never_answered_are_forced)
 	ck_assert(handoff_busy(&h));
 	ck_assert_uint_eq(h.posts, 0);
 	ck_assert_int_eq(poll(&died, 1, 30000), 1); /* it does not acknowledge that one */
-	shared->seq = 2;
+	__atomic_store_n(&shared->seq, 2, __ATOMIC_SEQ_CST);
 	ck_assert(!handoff_busy(&h));
 	ck_assert_int_eq(handoff_flush(&h, &reply), -EAGAIN);
 }
