@@ -21,7 +21,6 @@
 
 #include "emulator/chaos.h"
 #include "emulator/futex.h"
-#include "emulator/image.h"
 #include "emulator/instruction.h"
 #include "emulator/io.h"
 #include "emulator/spawner.h"
@@ -292,6 +291,5 @@ int main(int argc, char **argv)
 	require(sandbox_enter(status()->message));
 	filter_build(&e->worker_filter, FILTER_WORKER, -1);
 	filter_build(&e->io_filter, FILTER_IO, -1);
-	image_release_startup(); /* this process stays, and does next to nothing from now on */
 	spawner_serve(e->replies, emulate);
 }

@@ -43,11 +43,6 @@
 #define SPIN_NS            50000u /* a spinning side gives up its CPU after this long */
 #define KICK_EVERY_MS      2
 #define OUTPUT_PATIENCE_NS 500000000u
-#define MAP_LOADED_MOST    (256 << 20) /* bytes; kernel and initial ramdisk are rarely more */
-
-#ifndef MADV_POPULATE_READ /* Linux 5.14; the C library's headers may be older */
-#define MADV_POPULATE_READ 22
-#endif
 
 static struct vm vm;
 
@@ -233,29 +228,6 @@ static int stage_kernel(struct vm *v, const struct boot_files *files, struct fai
 	return 0;
 }
 
-/*
- * The emulator has filled pages of guest memory that our page tables do not have yet. KVM would find that out page by
- * page, by a fault each; asked for at once they come 16 by 16. Not to be able to is no failure. It has parsed the
- * kernel's image by now, so it need not be honest any more, and signals wait meanwhile: hence an end to it.
- */
-static void map_loaded(const struct vm *v)
-{
-	const off_t ram_end = (off_t)v->machine.ram_bytes;
-	off_t start = 0, end, left = MAP_LOADED_MOST;
-
-	while (left > 0 && (start = lseek(v->ram.fd, start, SEEK_DATA)) >= 0 && start < ram_end &&
-	       (end = lseek(v->ram.fd, start, SEEK_HOLE)) > start) {
-		if (end > ram_end)
-			end = ram_end;
-		if (end - start > left)
-			end = start + left;
-		if (madvise((uint8_t *)v->ram.at + start, (size_t)(end - start), MADV_POPULATE_READ))
-			return;
-		left -= end - start;
-		start = end;
-	}
-}
-
 /* Takes what the loader has said, once, and its room away. */
 static int enter_kernel(struct vm *v, const struct boot_files *files, struct failure *f)
 {
@@ -270,7 +242,7 @@ static int enter_kernel(struct vm *v, const struct boot_files *files, struct fai
 			 : "memory"); /* this copy, not the original, is what is checked and used */
 	madvise((uint8_t *)v->ram.at + v->machine.ram_bytes, v->ram.bytes - v->machine.ram_bytes,
 		MADV_REMOVE);
-	map_loaded(v);
+	shared_memory_map_present(&v->ram, v->machine.ram_bytes);
 	memset(&mailbox_loader_request(v->requests.at)->options, 0, sizeof(struct loader_options));
 	err = boot_finish(&v->memory, v->machine.ram_bytes, files, &result, &entry, error);
 	if (err)

@@ -12,6 +12,12 @@
 
 #include "vmm/vm.h"
 
+#define MAP_MOST (256 << 20) /* bytes; kernels are rarely more */
+
+#ifndef MADV_POPULATE_READ /* Linux 5.14; the C library's headers may be older */
+#define MADV_POPULATE_READ 22
+#endif
+
 int shared_memory_create(struct shared_memory *s, const char *name, uint64_t bytes, bool writable,
 			 struct failure *f)
 {
@@ -34,4 +40,25 @@ int shared_memory_create(struct shared_memory *s, const char *name, uint64_t byt
 		return fail_with(f, EXIT_HOST, "cannot seal %s: %s; dvmm needs Linux 5.1 or newer", name,
 				 strerror(errno));
 	return 0;
+}
+
+/*
+ * KVM would find out page by page, by a fault each; asked for at once they come 16 by 16. Who has filled them has parsed
+ * a kernel's image and need not be honest any more, and signals wait meanwhile: hence an end to it.
+ */
+void shared_memory_map_present(const struct shared_memory *s, uint64_t bytes)
+{
+	off_t start = 0, end, left = MAP_MOST;
+
+	while (left > 0 && (start = lseek(s->fd, start, SEEK_DATA)) >= 0 && start < (off_t)bytes &&
+	       (end = lseek(s->fd, start, SEEK_HOLE)) > start) {
+		if (end > (off_t)bytes)
+			end = (off_t)bytes;
+		if (end - start > left)
+			end = start + left;
+		if (madvise((uint8_t *)s->at + start, (size_t)(end - start), MADV_POPULATE_READ))
+			return;
+		left -= end - start;
+		start = end;
+	}
 }

@@ -157,6 +157,9 @@ void vm_wake_main(struct vm *vm);
  * writing. */
 int shared_memory_create(struct shared_memory *s, const char *name, uint64_t bytes, bool writable,
 			 struct failure *f);
+/* Has our page tables know the pages among the first `bytes` that another process has filled. Where that cannot be
+ * done nothing is lost but time. */
+void shared_memory_map_present(const struct shared_memory *s, uint64_t bytes);
 
 /* vmm/machine_build.c: the device table, eventfds and disks of this command line; fills *m. */
 int machine_build(struct machine *m, const struct options *o, struct failure *f);

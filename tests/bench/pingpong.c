@@ -69,9 +69,11 @@ static void answer(struct table *t, unsigned count, int cpu, bool spin)
 	_exit(0);
 }
 
-static uint64_t ns_since(uint64_t cycles)
+static uint64_t ns_since(uint64_t begin)
 {
-	return (uint64_t)((double)(__rdtsc() - cycles) * 1000 / tsc_mhz());
+	const uint64_t cycles = __rdtsc() - begin; /* before anything else */
+
+	return (uint64_t)((double)cycles * 1000 / tsc_mhz());
 }
 
 static int ask(struct table *t, unsigned count, bool spin, struct samples *round_trip)
