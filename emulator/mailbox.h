@@ -29,12 +29,15 @@
  * but no posted register has to do with memory or queues. What is published (below) no post changes.
  *
  * Who sleeps says so first. dvmm, which sleeps on reply.seq, sets `sleeping` in its own half, looks at
- * reply.seq once more, then futex_wait. The worker, which sleeps on `bell`, reads that, sets `sleeping` in
- * its half, looks for the next request once more, then futex_wait. The other side stores its seq and then
- * looks at `sleeping`, and who wakes a worker increments `bell` first. All with sequential consistency, so a
- * wake-up cannot be lost. Who posts may leave a worker asleep: somebody rings before long (vmm/handoff.h).
- * The worker wakes dvmm when it has answered all there is. A wrong `sleeping` written by a hostile emulator
- * costs a superfluous wake-up or its own reply.
+ * reply.seq once more, then futex_wait. The worker sets `sleeping` in its half, looks for the next request
+ * once more, then sleeps on that word. The other side stores its seq and then looks at `sleeping`, and who
+ * wakes a worker clears it first. All with sequential consistency, so a wake-up cannot be lost. Who posts may
+ * leave a worker asleep: somebody wakes it before long (vmm/handoff.h). The worker wakes dvmm when it has
+ * answered all there is. A wrong `sleeping` written by a hostile emulator costs a superfluous wake-up or its
+ * own reply.
+ *
+ * Both sleep on words of the reply file because both can write it: on a page mapped read-only the kernel finds
+ * a futex in a second, slow attempt only (get_futex_key()), 0.4 of some 6 us of a hand-off.
  *
  * What dvmm reads of a reply it copies once, then checks (vmm/handoff.c), then uses.
  */
@@ -76,11 +79,10 @@ struct request {
 
 /* The requests of a slot, written by dvmm. What changes with each of them is in its own lines. */
 struct request_queue {
-	uint32_t bell;      /* futex: incremented to wake the worker */
 	uint32_t sleeping;  /* dvmm sleeps on reply.seq and wants to be woken */
 	uint32_t cancelled; /* the seq of a request that dvmm has completed by force: to be acknowledged, not
 			       performed */
-	uint32_t unused[13];
+	uint32_t unused[14];
 	struct request ring[MAILBOX_RING];
 } __attribute__((aligned(64)));
 
@@ -105,7 +107,7 @@ enum reply_flags {
 /* Two cache lines, of which the first has the first 24 bytes of data; written by the emulator. */
 struct reply {
 	uint32_t seq;          /* futex; written last; number of the last request answered */
-	uint32_t sleeping;     /* the worker sleeps on the queue's bell and wants to be woken */
+	uint32_t sleeping;     /* futex: 1, the worker sleeps; who wakes it writes 0 first */
 	uint32_t claim;        /* who decides about the present request: see CLAIM; both sides write it */
 	uint32_t device;       /* index into machine.device[], or REPLY_NO_DEVICE */
 	uint32_t flags;        /* enum reply_flags */

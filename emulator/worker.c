@@ -15,11 +15,9 @@ static void wait_for_request(struct worker *w, uint32_t seq)
 	if (before == seq || spin_while_equal(word, before, w->spin_ns) == seq)
 		return;
 	while (!queue_has(w->queue, seq)) {
-		uint32_t bell = __atomic_load_n(&w->queue->bell, __ATOMIC_SEQ_CST);
-
 		__atomic_store_n(&w->reply->sleeping, 1, __ATOMIC_SEQ_CST);
 		if (!queue_has(w->queue, seq))
-			futex_wait(&w->queue->bell, bell, NULL);
+			futex_wait(&w->reply->sleeping, 1, NULL);
 		__atomic_store_n(&w->reply->sleeping, 0, __ATOMIC_RELAXED);
 	}
 }

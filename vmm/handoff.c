@@ -64,12 +64,13 @@ static void sequence(struct handoff *h)
 		atomic_store_explicit(&h->watch->forced_seq, harmless, memory_order_relaxed);
 }
 
-static void wake_worker(struct request_queue *q, const struct reply *reply)
+/* Who has made a request. */
+static void wake_worker(struct reply *reply)
 {
 	if (!__atomic_load_n(&reply->sleeping, __ATOMIC_SEQ_CST))
 		return;
-	__atomic_fetch_add(&q->bell, 1, __ATOMIC_SEQ_CST);
-	futex_wake(&q->bell);
+	__atomic_store_n(&reply->sleeping, 0, __ATOMIC_SEQ_CST);
+	futex_wake(&reply->sleeping);
 }
 
 static void send_locally(struct handoff *h)
@@ -94,7 +95,7 @@ void handoff_send(struct handoff *h)
 	sequence(h);
 	atomic_store_explicit(&h->watch->began_ns, monotonic_ns(), memory_order_relaxed);
 	__atomic_store_n(&queue_at(h->queue, h->seq)->seq, h->seq, __ATOMIC_SEQ_CST);
-	wake_worker(h->queue, h->reply);
+	wake_worker(h->reply);
 }
 
 /* The watchdog has decided, or the worker says that it has: then there is no reply, only an acknowledgement.
@@ -250,7 +251,7 @@ int handoff_post(struct handoff *h, uint32_t device)
 	}
 	__atomic_store_n(&queue_at(h->queue, h->seq)->seq, h->seq, __ATOMIC_SEQ_CST);
 	if (h->spin_ns)
-		wake_worker(h->queue, h->reply);
+		wake_worker(h->reply);
 	if (!h->posts++) {
 		now_ns = monotonic_ns();
 		atomic_store(&h->watch->posted_ns, now_ns);
@@ -264,7 +265,7 @@ int handoff_flush(struct handoff *h, struct reply *reply)
 	if (!h->posts)
 		return -EAGAIN;
 	atomic_store_explicit(&h->watch->began_ns, monotonic_ns(), memory_order_relaxed);
-	wake_worker(h->queue, h->reply);
+	wake_worker(h->reply);
 	return wait_for_reply(h, reply);
 }
 
@@ -275,7 +276,7 @@ int handoff_finish(struct handoff *h, struct reply *reply)
 	if (!h->posts)
 		return -EAGAIN;
 	for (int i = 0; i < 100 && look_at_answered(h) && h->done != h->seq; i++) {
-		wake_worker(h->queue, h->reply);
+		wake_worker(h->reply);
 		futex_wait(&h->reply->seq, h->done, &step);
 	}
 	return h->done == h->seq ? take_reply(h, reply) : -EINTR;
@@ -300,11 +301,11 @@ static void wait_for_posts_of(struct handoff *h, uint32_t slot)
 	const struct timespec step = {.tv_nsec = 200000};
 	const uint64_t steps = h->vm->policy.quantum_ns * h->vm->policy.max_quanta / 200000 + 1;
 	struct request_queue *q = mailbox_queue(h->vm->requests.at, slot);
-	const struct reply *reply = mailbox_reply(h->vm->replies.at, slot);
+	struct reply *reply = mailbox_reply(h->vm->replies.at, slot);
 	uint32_t done, now, n = under_way(q, reply, &done);
 
 	for (uint64_t i = 0; n && i < steps && !vm_stopping(h->vm); i++) {
-		wake_worker(q, reply);
+		wake_worker(reply);
 		now = __atomic_load_n(&reply->seq, __ATOMIC_SEQ_CST);
 		if (now - done >= n)
 			return;

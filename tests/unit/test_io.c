@@ -321,10 +321,10 @@ static void post(uint32_t seq, uint32_t kind, uint64_t port, uint8_t value)
 	__atomic_store_n(&request->seq, seq, __ATOMIC_SEQ_CST);
 }
 
-static void ring(void)
+static void wake_worker(void)
 {
-	__atomic_fetch_add(&queue.bell, 1, __ATOMIC_SEQ_CST);
-	futex_wake(&queue.bell);
+	__atomic_store_n(&reply.sleeping, 0, __ATOMIC_SEQ_CST);
+	futex_wake(&reply.sleeping);
 }
 
 static void wait_until_answered(uint32_t seq)
@@ -337,14 +337,14 @@ static void wait_until_answered(uint32_t seq)
 static void write_scratch(uint32_t seq, uint8_t value)
 {
 	post(seq, REQUEST_WRITE, UART_PORT + 7, value);
-	ring();
+	wake_worker();
 	wait_until_answered(seq);
 }
 
 static void quit(uint32_t seq)
 {
 	post(seq, REQUEST_QUIT, 0, 0);
-	ring();
+	wake_worker();
 	pthread_join(thread, NULL);
 }
 
@@ -392,7 +392,7 @@ START_TEST(posts_are_done_in_order)
 			post(++seq, REQUEST_WRITE, UART_PORT, (uint8_t)('A' + i));
 		if (round == 1)
 			__atomic_store_n(&queue.cancelled, seq - 3, __ATOMIC_SEQ_CST);
-		ring();
+		wake_worker();
 		wait_until_answered(seq);
 		ck_assert_uint_eq(reply.console_head, (round + 1) * MAILBOX_RING - (round > 0));
 	}
