@@ -112,6 +112,8 @@ static void start(struct spawner *s, uint32_t incarnation)
 	struct spawner_message m = {.event = SPAWNER_FAILED, .incarnation = incarnation, .pidfd = -1};
 	struct child *c = find_child(s, 0);
 
+	if (incarnation == FIRST_INCARNATION + 1)
+		image_release_startup(); /* what was only needed to get here */
 	if (!c) {
 		snprintf(m.error, sizeof(m.error), "too many emulators that do not end");
 	} else if (split_off(s, c, &m) == 0) {
@@ -119,8 +121,6 @@ static void start(struct spawner *s, uint32_t incarnation)
 		m.pidfd = c->pidfd;
 	}
 	tell(&m);
-	if (incarnation == FIRST_INCARNATION)
-		image_release_startup(); /* emulators map for themselves what they need of the program */
 }
 
 static void move(const struct spawner *s, const struct spawner_request *r)
