@@ -17,6 +17,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "vmm/vm.h"
+
 #define CTRL_A 0x01
 
 static struct {
@@ -115,7 +117,8 @@ void console_terminal_raw(void)
 		return;
 	atexit(console_terminal_restore);
 	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
-		signal(fatal[i], fatal_signal);
+		if (!program_ignores(fatal[i]))
+			signal(fatal[i], fatal_signal);
 	*raw = terminal_before;
 	/* Output processing stays as it is: our own messages go to the same terminal. */
 	raw->c_iflag &= ~(tcflag_t)(ICRNL | INLCR | IGNCR | IXON | ISTRIP | BRKINT | PARMRK);

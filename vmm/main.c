@@ -336,7 +336,8 @@ static int open_signals(struct failure *f)
 
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(by_descriptor) / sizeof(by_descriptor[0]); i++)
-		sigaddset(&set, by_descriptor[i]);
+		if (!program_ignores(by_descriptor[i])) /* a blocked signal would come, ignored or not */
+			sigaddset(&set, by_descriptor[i]);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ,

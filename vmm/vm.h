@@ -218,5 +218,7 @@ void watchdog_ask_io(struct vm *vm, uint64_t now_ns);
 uint64_t watchdog_look(struct vm *vm);
 /* An executable of ours: beside this one (a build tree), else where it was installed. */
 const char *program_find(const char *name, char path[PATH_MAX]);
+/* Was this process started with that signal ignored, as by nohup? It stays so. */
+bool program_ignores(int signo);
 
 #endif

@@ -30,6 +30,7 @@
 
 struct session {
 	const char *name;
+	bool nohup; /* dvmm is started as nohup and a shell without job control would */
 	int master, slave;
 	pid_t shell, dvmm;
 	struct termios before;
@@ -53,6 +54,14 @@ static void fail(struct session *s, const char *what)
 	s->failed = true;
 }
 
+/* Not as we have inherited them: a test may itself have been started in the background. */
+static void set_signals(void (*handler)(int))
+{
+	signal(SIGHUP, handler);
+	signal(SIGINT, handler);
+	signal(SIGQUIT, handler);
+}
+
 static void be_shell(struct session *s, int report, const char *guest)
 {
 	const struct rlimit no_core = {0, 0};
@@ -62,12 +71,14 @@ static void be_shell(struct session *s, int report, const char *guest)
 
 	setsid();
 	ioctl(s->slave, TIOCSCTTY, 0);
+	set_signals(SIG_DFL);
 	signal(SIGTTOU, SIG_IGN);
 	child = fork();
 	if (child == 0) {
 		setpgid(0, 0);
 		tcsetpgrp(s->slave, getpid());
 		signal(SIGTTOU, SIG_DFL);
+		set_signals(s->nohup ? SIG_IGN : SIG_DFL);
 		setrlimit(RLIMIT_CORE, &no_core);
 		dup2(s->slave, STDIN_FILENO);
 		dup2(s->slave, STDOUT_FILENO);
@@ -242,6 +253,18 @@ static void control_characters(struct session *s, int unused)
 	type_text(s, "\nq");
 }
 
+static void ignore_signals(struct session *s, int unused)
+{
+	expect(s, raw, "the terminal does not become raw");
+	kill(s->dvmm, SIGHUP);
+	kill(s->dvmm, SIGINT);
+	kill(s->dvmm, SIGQUIT);
+	pause_ms(STEP_MS);
+	type_text(s, "<>");
+	expect_output(s, "<>");
+	kill(s->dvmm, SIGTERM);
+}
+
 static void stop_and_continue(struct session *s, int unused)
 {
 	expect_output(s, ".");
@@ -281,6 +304,7 @@ static const struct scenario scenarios[] = {
 	{"SIGTERM", "spin", end_by_signal, SIGTERM, 0},
 	{"SIGINT", "halt", end_by_signal, SIGINT, 0},
 	{"SIGHUP", "spin", end_by_signal, SIGHUP, 0},
+	{"SIGHUP and so on, ignored", "uart_echo", ignore_signals, 0, 0},
 	{"SIGQUIT", "spin", end_by_signal, SIGQUIT, -SIGQUIT},
 	{"SIGSEGV", "spin", end_by_signal, SIGSEGV, -SIGSEGV},
 	{"SIGBUS", "halt", end_by_signal, SIGBUS, -SIGBUS},
@@ -315,7 +339,7 @@ static int end_status(struct session *s, int report)
 
 static bool run(const struct scenario *scenario)
 {
-	struct session s = {.name = scenario->name};
+	struct session s = {.name = scenario->name, .nohup = scenario->play == ignore_signals};
 	int report, status;
 
 	start(&s, scenario->guest, &report);
