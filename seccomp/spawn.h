@@ -5,7 +5,7 @@
  *
  * What the started program finds when its main() begins:
  *   - user, pid, mount, network, ipc, uts and cgroup namespaces of its own; it is process 1 of its pid
- *     namespace and leader of its own session, so it has no controlling terminal;
+ *     namespace and leader of its own process group, so no signal of a terminal reaches it;
  *   - user and group 65534 inside. Outside that is 65534 (nobody) too if dvmm runs as root, and dvmm's own
  *     user and group otherwise (the kernel lets an ordinary user map nobody else; its supplementary groups
  *     stay, unmapped);
