@@ -135,8 +135,9 @@ int virtqueue_pop(struct virtqueue *vq, struct operation *op, struct virtqueue_c
 	if (!index || !entry)
 		return -EINVAL;
 
-	/* Acquire: entry and descriptors are read after the index that says that they are there. */
-	waiting = __atomic_load_n(index, __ATOMIC_ACQUIRE) - vq->last_avail;
+	/* Acquire: entry and descriptors are read after the index that says that they are there. Sequentially
+	 * consistent: this load is not done before the store of virtqueue_arm(). */
+	waiting = __atomic_load_n(index, __ATOMIC_SEQ_CST) - vq->last_avail;
 	if (!waiting)
 		return 0;
 	if (out + waiting > vq->size)
@@ -194,14 +195,12 @@ void virtqueue_arm(const struct virtqueue *vq, const struct guest_memory *mem)
 	uint16_t *flags = ring_word(mem, vq->device_gpa + offsetof(struct vring_used, flags));
 	uint16_t *avail_event = ring_word(mem, avail_event_gpa(vq));
 
+	/* The driver stores its index and then looks here; we store here and then virtqueue_pop() looks at its
+	 * index. Without a full barrier in between on both sides each could miss the other. */
 	if (vq->event_idx && avail_event)
-		__atomic_store_n(avail_event, vq->last_avail, __ATOMIC_RELAXED);
+		__atomic_store_n(avail_event, vq->last_avail, __ATOMIC_SEQ_CST);
 	else if (!vq->event_idx && flags)
-		__atomic_store_n(flags, 0, __ATOMIC_RELAXED);
-
-	/* The driver stores its index and then looks here; we store here and then look at its index. Without
-	 * a full barrier on both sides each could miss the other. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		__atomic_store_n(flags, 0, __ATOMIC_SEQ_CST);
 }
 
 bool virtqueue_publish(const struct outbox *out, const struct guest_memory *mem)
@@ -215,11 +214,11 @@ bool virtqueue_publish(const struct outbox *out, const struct guest_memory *mem)
 	if (!index || !event)
 		return false;
 
-	/* Release: the used elements, and the data, are there before the index says so. */
-	__atomic_store_n(index, out->used_new, __ATOMIC_RELEASE);
-	/* The mirror image of virtqueue_arm(): the driver stores its wish and then looks at our index. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	wish = __atomic_load_n(event, __ATOMIC_RELAXED);
+	/* Release: the used elements, and the data, are there before the index says so. Sequentially
+	 * consistent, the mirror image of virtqueue_arm(): the driver stores its wish and then looks at our
+	 * index. */
+	__atomic_store_n(index, out->used_new, __ATOMIC_SEQ_CST);
+	wish = __atomic_load_n(event, __ATOMIC_SEQ_CST);
 	if (out->event_idx)
 		return vring_need_event(wish, out->used_new, out->used_old);
 	return !(wish & VRING_AVAIL_F_NO_INTERRUPT);

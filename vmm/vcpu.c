@@ -346,8 +346,9 @@ static bool kicked_out(struct vcpu *vcpu, struct handoff *h)
 	struct reply reply;
 	int err;
 
-	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_RELAXED);
-	atomic_thread_fence(memory_order_seq_cst); /* who stops the machine says so first, and then kicks */
+	/* Before vm_stopping() is looked at: who stops the machine says so first, and then kicks. If this
+	 * undoes that kick, we see what it was for. */
+	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 	err = wait_for(handoff_flush, vcpu, h, &reply);
 	if (err)
 		return err == -EAGAIN || err == -ETIME;

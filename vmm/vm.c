@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-bool vm_stopping(struct vm *vm) { return atomic_load_explicit(&vm->stop.asked, memory_order_relaxed); }
+bool vm_stopping(struct vm *vm) { return atomic_load(&vm->stop.asked); }
 
 bool vm_stop_told(struct vm *vm) { return atomic_load(&vm->stop.told); }
 
@@ -35,8 +35,9 @@ void vm_stop(struct vm *vm, int status, const char *format, ...)
 
 void vcpu_kick(struct vcpu *vcpu)
 {
-	/* The signal may come just before KVM_RUN; then this makes KVM_RUN return at once. */
-	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELAXED);
+	/* The signal may come just before KVM_RUN; then this makes KVM_RUN return at once. In one order with
+	 * vm_stop() and what kicked_out() does. */
+	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	if (atomic_load(&vcpu->running))
 		pthread_kill(vcpu->thread, VCPU_KICK_SIGNAL);
 }

@@ -252,6 +252,6 @@ bool do_fence(struct context *c)
 {
 	if (c->cpu->stores.count)
 		return stop_batch(c);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	_mm_mfence();
 	return true;
 }

@@ -446,10 +446,9 @@ static void offer_and_ring(struct driver *d, bool event_idx)
 	uint16_t old = d->avail, flags;
 
 	driver_ring(d)->ring[old % d->size] = 0;
-	__atomic_store_n(&driver_ring(d)->idx, ++d->avail, __ATOMIC_RELEASE);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	flags = __atomic_load_n(&device_ring(d)->flags, __ATOMIC_RELAXED);
-	if (event_idx ? vring_need_event(__atomic_load_n(avail_event(d), __ATOMIC_RELAXED), d->avail, old)
+	__atomic_store_n(&driver_ring(d)->idx, ++d->avail, __ATOMIC_SEQ_CST);
+	flags = __atomic_load_n(&device_ring(d)->flags, __ATOMIC_SEQ_CST);
+	if (event_idx ? vring_need_event(__atomic_load_n(avail_event(d), __ATOMIC_SEQ_CST), d->avail, old)
 		      : !(flags & VRING_USED_F_NO_NOTIFY))
 		sem_post(&doorbell);
 }
@@ -459,11 +458,10 @@ static bool wait_for_used(struct driver *d, bool event_idx)
 {
 	for (;;) {
 		if (event_idx)
-			__atomic_store_n(used_event(d), d->seen, __ATOMIC_RELAXED);
+			__atomic_store_n(used_event(d), d->seen, __ATOMIC_SEQ_CST);
 		else
-			__atomic_store_n(&driver_ring(d)->flags, 0, __ATOMIC_RELAXED);
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		if (__atomic_load_n(&device_ring(d)->idx, __ATOMIC_ACQUIRE) != d->seen)
+			__atomic_store_n(&driver_ring(d)->flags, 0, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&device_ring(d)->idx, __ATOMIC_SEQ_CST) != d->seen)
 			break;
 		if (!awaited(&interrupt))
 			return false;
