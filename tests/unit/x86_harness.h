@@ -11,11 +11,13 @@
 #include <string.h>
 
 #include "emulator/x86/x86.h"
+#include "tests/unit/run_suite.h"
 
 #define RAM_BYTES 0x80000u
 #define CODE_GPA  0x1000u
 #define DATA_GPA  0x4000u
 #define STACK_GPA 0x7000u
+#define DEVICE    0xa0000u /* outside of memory */
 
 #define PTE_P  1ull
 #define PTE_W  2ull
@@ -177,17 +179,6 @@ static inline uint64_t ram64(uint64_t gpa)
 static inline void ram64_set(uint64_t gpa, uint64_t v)
 {
 	memcpy(ram + gpa, &v, 8);
-}
-
-static inline int run_suite(Suite *suite)
-{
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 #endif
