@@ -37,7 +37,7 @@
  * own reply.
  *
  * Both sleep on words of the reply file because both can write it: on a page mapped read-only the kernel finds
- * a futex in a second, slow attempt only (get_futex_key()), 0.4 of some 6 us of a hand-off.
+ * a futex in a second, slow attempt only (get_futex_key()): 0.4 us of a hand-off on one CPU.
  *
  * What dvmm reads of a reply it copies once, then checks (vmm/handoff.c), then uses.
  */
