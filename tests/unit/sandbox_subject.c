@@ -194,6 +194,22 @@ void be_emulator(int argc, char **argv)
 
 /* ---- dvmm's side. ---- */
 
+int run_in_children(TCase *tests, const char *name)
+{
+	Suite *suite = suite_create(name);
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tests, 60);
+	suite_add_tcase(suite, tests);
+	runner = srunner_create(suite);
+	srunner_set_fork_status(runner, CK_FORK);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int start(const char *what, const struct sandbox_descriptor *descriptors, unsigned count,
 		 struct sandbox_child *child)
 {

@@ -6,6 +6,7 @@
 #ifndef DVMM_TESTS_UNIT_SANDBOX_SUBJECT_H
 #define DVMM_TESTS_UNIT_SANDBOX_SUBJECT_H
 
+#include <check.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -19,6 +20,10 @@ extern char start_error[SANDBOX_ERROR_BYTES];
 
 /* At the beginning of main(): does not return in the emulator. */
 void be_emulator(int argc, char **argv);
+
+/* At its end: each test in a process of its own, whatever the environment says, because tests change who they are.
+ * Returns the exit status. */
+int run_in_children(TCase *tests, const char *name);
 
 /* Starts it, and waits until it runs. -errno, with start_error[]: it does not. */
 int start(const char *what, const struct sandbox_descriptor *descriptors, unsigned count, struct sandbox_child *child);

@@ -179,10 +179,7 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-	Suite *suite = suite_create("sandbox");
 	TCase *tests = tcase_create("sandbox");
-	SRunner *runner;
-	int failed;
 
 	be_emulator(argc, argv);
 	tcase_add_loop_test(tests, seen_from_outside_it_has_nothing, 0, 2);
@@ -191,12 +188,5 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(tests, limits_hold, 0, 2);
 	tcase_add_loop_test(tests, a_forbidden_call_kills_it, 0, 2);
 	tcase_add_loop_test(tests, it_does_not_outlive_its_parent, 0, 2);
-	tcase_set_timeout(tests, 60);
-	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_set_fork_status(runner, CK_FORK); /* tests change who they are */
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_in_children(tests, "sandbox");
 }

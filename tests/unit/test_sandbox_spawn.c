@@ -215,10 +215,7 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-	Suite *suite = suite_create("sandbox_spawn");
 	TCase *tests = tcase_create("sandbox_spawn");
-	SRunner *runner;
-	int failed;
 
 	be_emulator(argc, argv);
 	tcase_add_loop_test(tests, it_starts_with_what_it_was_given, 0, 2);
@@ -227,12 +224,5 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(tests, a_failed_start_says_why_and_leaves_nobody, 0, 2);
 	tcase_add_test(tests, a_start_that_hangs_is_given_up);
 	tcase_add_loop_test(tests, without_user_namespaces_root_goes_on_and_others_are_told, 0, 3);
-	tcase_set_timeout(tests, 60);
-	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_set_fork_status(runner, CK_FORK); /* tests change who they are */
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_in_children(tests, "sandbox_spawn");
 }
