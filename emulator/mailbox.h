@@ -104,7 +104,8 @@ enum reply_flags {
 	REPLY_CONSOLE_ROOM = 1u << 0, /* the UART can take typed bytes again */
 };
 
-/* Two cache lines, of which the first has the first 24 bytes of data; written by the emulator. */
+/* Two cache lines, of which the first has the first 24 bytes of data; written by the emulator, and by dvmm
+ * where it says so. */
 struct reply {
 	uint32_t seq;          /* futex; written last; number of the last request answered */
 	uint32_t sleeping;     /* futex: 1, the worker sleeps; who wakes it writes 0 first */

@@ -64,7 +64,7 @@ static void sequence(struct handoff *h)
 		atomic_store_explicit(&h->watch->forced_seq, harmless, memory_order_relaxed);
 }
 
-/* Who has made a request. */
+/* After a request has been made. */
 static void wake_worker(struct reply *reply)
 {
 	if (!__atomic_load_n(&reply->sleeping, __ATOMIC_SEQ_CST))
