@@ -347,7 +347,7 @@ START_TEST(a_reply_without_a_wake_up_is_found)
 {
 	struct reply reply;
 
-	start_watchdog(40);
+	start_watchdog(1000);
 	pthread_create(&emulator, NULL, answer_and_wake_nobody, mailbox_reply(vm.replies.at, 0));
 	ask(REQUEST_READ);
 	ck_assert_int_eq(handoff_call(&h, &reply), 0);
