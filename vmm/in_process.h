@@ -4,7 +4,8 @@
  * sandbox; for comparison.
  *
  * That is a program of its own, dvmm-in-process, made of the same sources: dvmm itself is not linked with loader, core and
- * instruction emulator, nor with the libraries that these need. Main thread, before the guest runs; request() is for the threads that make hand-offs.
+ * instruction emulator, nor with the libraries that these need. Main thread, before the guest runs; request() is for the
+ * threads that make hand-offs.
  */
 #ifndef DVMM_VMM_IN_PROCESS_H
 #define DVMM_VMM_IN_PROCESS_H
@@ -14,7 +15,7 @@
 struct in_process {
 	/* Loads the kernel that has been staged (emulator/loader/loader.h). */
 	void (*load)(struct vm *vm, const struct loader_request *request, uint8_t *staging);
-	/* Sets up core and I/O thread, instead of emulator_start(). */
+	/* Sets up core and I/O thread, instead of emulator_start() and emulator_equip(). */
 	int (*start)(struct vm *vm, struct failure *f);
 };
 
