@@ -21,6 +21,7 @@
 
 #include "emulator/chaos.h"
 #include "emulator/futex.h"
+#include "emulator/image.h"
 #include "emulator/instruction.h"
 #include "emulator/io.h"
 #include "emulator/spawner.h"
@@ -265,6 +266,8 @@ static void emulate(uint32_t incarnation)
 	e->incarnation = incarnation;
 	start_ring(e);
 	start_workers(e);
+	if (incarnation != FIRST_INCARNATION)
+		image_release_startup(); /* a standby has the time, and no start waits for it */
 	require(sandbox_seal(largest_disk_bytes(e->machine), status()->message));
 	err = filter_load(&e->io_filter);
 	if (err)
