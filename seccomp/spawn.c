@@ -6,13 +6,9 @@
  *   clone3(user, pid) ------------------>
  *   sched_setaffinity() ---------------->  unshare(mount, net, ipc, uts, cgroup)   the slow part, 0.6 ms
  *   write /proc/CHILD/{uid,gid}_map
- *   ... opens what it is to have ...
- *   sandbox_give(), over the channel --->  ids, capabilities, death signal, descriptors
+ *   "go" over the channel -------------->  ids, capabilities, death signal, descriptors
  *   ... makes its virtual machine ...      execveat()
  *   sandbox_spawn_wait() <---------------  end of file (the channel is close-on-exec), or {stage, errno}
- *
- * Why the descriptors come later, by message: the child is the longest path of a start, so it begins first; and what dvmm
- * opens after that the child has never had.
  *
  * Why a copy of the address space (as fork() makes) and not CLONE_VM: it costs 60 us more, and what it costs
  * does not grow with the guest, because the kernel does not copy page tables of shared file mappings. In
@@ -75,12 +71,6 @@ struct failure {
 	int32_t error;
 };
 
-/* What the child waits for: the descriptors themselves come with it, in this order. */
-struct gift {
-	uint32_t count;
-	int32_t to[SANDBOX_MAX_DESCRIPTORS];
-};
-
 static int fail(char error[SANDBOX_ERROR_BYTES], int err, const char *what, const char *way_out)
 {
 	snprintf(error, SANDBOX_ERROR_BYTES, "sandbox: %s: %s; %s", what, strerrordesc_np(err), way_out);
@@ -140,37 +130,17 @@ static bool child_dies_with_parent(int channel)
 	return recv(channel, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-/* Waits for what dvmm gives; does not return if dvmm is gone. False: there was no room for all. */
-static bool child_receive(int channel, struct gift *gift, int have[SANDBOX_MAX_DESCRIPTORS])
-{
-	union {
-		struct cmsghdr head;
-		char bytes[CMSG_SPACE(sizeof(int) * SANDBOX_MAX_DESCRIPTORS)];
-	} control;
-	struct iovec data = {.iov_base = gift, .iov_len = sizeof(*gift)};
-	struct msghdr msg = {
-		.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-
-	if (recvmsg(channel, &msg, MSG_CMSG_CLOEXEC) != sizeof(*gift))
-		_exit(127);
-	errno = EMFILE;
-	if (msg.msg_flags & MSG_CTRUNC)
-		return false;
-	memcpy(have, CMSG_DATA(&control.head), gift->count * sizeof(int));
-	return true;
-}
-
 /*
  * Every source is first copied above the highest target, so no target can overwrite a source. What is not
  * then put in its place stays close-on-exec. channel and exe are moved out of the way too.
  */
-static bool child_descriptors(const struct gift *gift, const int *have, int *channel, int *exe)
+static bool child_descriptors(const struct sandbox_spawn *spec, int *channel, int *exe)
 {
 	int copy[SANDBOX_MAX_DESCRIPTORS], top = STDERR_FILENO + 1, moved;
 
-	for (unsigned i = 0; i < gift->count; i++)
-		if (gift->to[i] >= top)
-			top = gift->to[i] + 1;
+	for (unsigned i = 0; i < spec->count; i++)
+		if (spec->descriptors[i].to >= top)
+			top = spec->descriptors[i].to + 1;
 	moved = fcntl(*channel, F_DUPFD_CLOEXEC, top);
 	if (moved < 0) /* and the old one is still there to say so */
 		return false;
@@ -178,15 +148,15 @@ static bool child_descriptors(const struct gift *gift, const int *have, int *cha
 	*exe = fcntl(*exe, F_DUPFD_CLOEXEC, top);
 	if (*exe < 0)
 		return false;
-	for (unsigned i = 0; i < gift->count; i++) {
-		copy[i] = fcntl(have[i], F_DUPFD_CLOEXEC, top);
+	for (unsigned i = 0; i < spec->count; i++) {
+		copy[i] = fcntl(spec->descriptors[i].from, F_DUPFD_CLOEXEC, top);
 		if (copy[i] < 0)
 			return false;
 	}
 	if (syscall(SYS_close_range, 0, ~0u, CLOSE_RANGE_CLOEXEC))
 		return false;
-	for (unsigned i = 0; i < gift->count; i++)
-		if (dup3(copy[i], gift->to[i], 0) < 0)
+	for (unsigned i = 0; i < spec->count; i++)
+		if (dup3(copy[i], spec->descriptors[i].to, 0) < 0)
 			return false;
 #ifdef DVMM_ASAN
 	fcntl(STDERR_FILENO, F_SETFD, 0);
@@ -202,22 +172,21 @@ static void child_fail(int channel, enum stage stage)
 	_exit(127);
 }
 
-static void child_main(int exe, char *const *argv, int channel, bool root, const struct cpus *cpus)
+static void child_main(const struct sandbox_spawn *spec, int channel, int exe, bool root, const struct cpus *cpus)
 {
 	/* The C library calls the loader through its own table. Bound when it first does so, that would be done in every
 	 * emulator anew, and each time touch the symbols of all libraries. */
 	char *const environment[] = {(char *)"LD_BIND_NOW=1", NULL};
-	int have[SANDBOX_MAX_DESCRIPTORS];
-	struct gift gift;
 	sigset_t none;
+	char go;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setpgid(0, 0);
 	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP))
 		child_fail(channel, STAGE_NAMESPACES);
-	if (!child_receive(channel, &gift, have))
-		child_fail(channel, STAGE_DESCRIPTORS);
+	if (recv(channel, &go, 1, 0) != 1)
+		_exit(127); /* dvmm is gone */
 	if (cpus->divided)
 		sched_setaffinity(0, sizeof(cpus->all), &cpus->all);
 	if (!child_ids(root))
@@ -226,9 +195,9 @@ static void child_main(int exe, char *const *argv, int channel, bool root, const
 		child_fail(channel, STAGE_CAPABILITIES);
 	if (!child_dies_with_parent(channel))
 		_exit(127);
-	if (!child_descriptors(&gift, have, &channel, &exe))
+	if (!child_descriptors(spec, &channel, &exe))
 		child_fail(channel, STAGE_DESCRIPTORS);
-	execveat(exe, "", argv, environment, AT_EMPTY_PATH);
+	execveat(exe, "", spec->argv, environment, AT_EMPTY_PATH);
 	child_fail(channel, STAGE_EXEC);
 }
 
@@ -327,13 +296,16 @@ static int fail_clone(int err, bool root, char error[SANDBOX_ERROR_BYTES])
 		    "run dvmm as root");
 }
 
-int sandbox_spawn(int executable, char *const *argv, struct sandbox_child *child, char error[SANDBOX_ERROR_BYTES])
+int sandbox_spawn(const struct sandbox_spawn *spec, struct sandbox_child *child,
+		  char error[SANDBOX_ERROR_BYTES])
 {
 	const struct cpus cpus = divide_cpus();
 	bool root = geteuid() == 0, userns = true;
 	int pair[2], err = 0;
 
 	*child = (struct sandbox_child){.pid = -1, .pidfd = -1, .channel = -1};
+	if (spec->count > SANDBOX_MAX_DESCRIPTORS)
+		return fail(error, E2BIG, "cannot pass the descriptors", "use fewer devices");
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return fail(error, errno, "cannot make a socket pair",
 			    "raise the limit of open files (ulimit -n)");
@@ -346,7 +318,7 @@ int sandbox_spawn(int executable, char *const *argv, struct sandbox_child *child
 	}
 	if (child->pid == 0) {
 		close(pair[0]);
-		child_main(executable, argv, pair[1], root, &cpus);
+		child_main(spec, pair[1], spec->executable, root, &cpus);
 	}
 	close(pair[1]);
 	child->channel = pair[0];
@@ -364,37 +336,11 @@ int sandbox_spawn(int executable, char *const *argv, struct sandbox_child *child
 		fail(error, -err, "cannot map user and group of the new user namespace",
 		     "run dvmm where user and group 65534 exist, or not as root");
 		sandbox_stop(child);
+		return err;
 	}
-	return err;
-}
-
-int sandbox_give(const struct sandbox_child *child, const struct sandbox_descriptor *list, unsigned count,
-		 char error[SANDBOX_ERROR_BYTES])
-{
-	struct gift gift = {.count = count};
-	union {
-		struct cmsghdr head;
-		char bytes[CMSG_SPACE(sizeof(int) * SANDBOX_MAX_DESCRIPTORS)];
-	} control = {.bytes = {0}};
-	struct iovec data = {.iov_base = &gift, .iov_len = sizeof(gift)};
-	struct msghdr msg = {.msg_iov = &data, .msg_iovlen = 1};
-	int *from = (int *)CMSG_DATA(&control.head);
-
-	if (count > SANDBOX_MAX_DESCRIPTORS)
-		return fail(error, E2BIG, "cannot pass the descriptors", "use fewer devices");
-	for (unsigned i = 0; i < count; i++) {
-		from[i] = list[i].from;
-		gift.to[i] = list[i].to;
-	}
-	control.head = (struct cmsghdr){
-		.cmsg_len = CMSG_LEN(count * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-	if (count) {
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(count * sizeof(int));
-	}
-	if (sendmsg(child->channel, &msg, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
-		return fail(error, errno, "cannot pass the descriptors", "raise the limit of open files (ulimit -n)");
-	return 0; /* if the child is dead by now, sandbox_spawn_wait() finds out */
+	send(child->channel, "", 1,
+	     MSG_NOSIGNAL); /* if the child is dead by now, sandbox_spawn_wait() finds out */
+	return 0;
 }
 
 int sandbox_spawn_wait(struct sandbox_child *child, char error[SANDBOX_ERROR_BYTES])
@@ -405,7 +351,7 @@ int sandbox_spawn_wait(struct sandbox_child *child, char error[SANDBOX_ERROR_BYT
 
 	/* A child may be stopped there, by somebody's SIGSTOP or a frozen cgroup, and then says nothing any more. */
 	setsockopt(child->channel, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	/* ECONNRESET comes first where the child has died with our message unread, and then what it has said. */
+	/* ECONNRESET comes first where the child has died with our "go" unread, and then what it has said. */
 	do
 		n = recv(child->channel, &failure, sizeof(failure), 0);
 	while (n < 0 && (errno == EINTR || errno == ECONNRESET));

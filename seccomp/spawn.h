@@ -23,9 +23,8 @@
  * Needs Linux 5.11 (CLOSE_RANGE_CLOEXEC). An ordinary user's dvmm must be dumpable (the default) while it
  * spawns, because the kernel shows the id maps of the child to their owner only then.
  *
- * The start is in three parts, so that dvmm can open its files and make its virtual machine while the kernel makes the
- * namespaces: sandbox_spawn() returns once the child exists, sandbox_give() tells it what to have, and
- * sandbox_spawn_wait() returns once it runs the program.
+ * The start is in two halves, so that dvmm can make its virtual machine while the kernel makes the
+ * namespaces: sandbox_spawn() returns once the child exists, sandbox_spawn_wait() once it runs the program.
  */
 #ifndef DVMM_SECCOMP_SPAWN_H
 #define DVMM_SECCOMP_SPAWN_H
@@ -33,11 +32,18 @@
 #include <sys/types.h>
 
 #define SANDBOX_ERROR_BYTES     232 /* one line, NUL included; fits struct emulator_status */
-#define SANDBOX_MAX_DESCRIPTORS 128 /* one message carries up to 253 (SCM_MAX_FD) */
+#define SANDBOX_MAX_DESCRIPTORS 128
 
 struct sandbox_descriptor {
 	int from; /* open in dvmm */
 	int to;   /* its number in the child, >= 3, each at most once */
+};
+
+struct sandbox_spawn {
+	int executable;                               /* descriptor of it (O_PATH suffices), stays open */
+	char *const *argv;                            /* NULL-terminated */
+	const struct sandbox_descriptor *descriptors; /* in any order; `from` and `to` may overlap */
+	unsigned count;                               /* of descriptors */
 };
 
 struct sandbox_child {
@@ -47,21 +53,15 @@ struct sandbox_child {
 };
 
 /*
- * Starts the child, which comes as far as the descriptors.
- * The executable is a descriptor (O_PATH suffices; it may be closed on return), so that the same one is started each time,
- * whatever becomes of its name meanwhile, and because nobody may not be allowed to walk the path to it. argv ends with NULL.
- * 0: *child is valid; sandbox_give() and sandbox_spawn_wait(), or sandbox_stop(), must follow. -errno: there is no child,
- * error[] says why and what helps. Any thread; the child uses nothing but system calls before exec, so other threads may
- * hold any lock.
+ * Starts the child. Everything in spec is used up on return, descriptors may be closed then.
+ * The executable is a descriptor, so that the same one is started each time, whatever becomes of its name
+ * meanwhile, and because nobody may not be allowed to walk the path to it.
+ * 0: *child is valid, and sandbox_spawn_wait() must follow. -errno: there is no child, error[] says why and
+ * what helps. Any thread; the child uses nothing but system calls before exec, so other threads may hold any
+ * lock.
  */
-int sandbox_spawn(int executable, char *const *argv, struct sandbox_child *child, char error[SANDBOX_ERROR_BYTES]);
-
-/*
- * Gives the child its descriptors, once; they may be closed on return. The list is in any order, `from` and `to` may overlap.
- * -errno, with error[]: they cannot be passed, and the child still waits for them.
- */
-int sandbox_give(const struct sandbox_child *child, const struct sandbox_descriptor *list, unsigned count,
-		 char error[SANDBOX_ERROR_BYTES]);
+int sandbox_spawn(const struct sandbox_spawn *spec, struct sandbox_child *child,
+		  char error[SANDBOX_ERROR_BYTES]);
 
 /* Waits until the program has been started, five seconds at most. -errno, with error[]: it has not, and the child is
  * gone and forgotten. */

@@ -53,8 +53,8 @@ _Static_assert(FD_FIRST_EVENT == FILTER_FIRST_EVENT && FD_FIRST_EVENT + 2 * MACH
 		       FD_FIRST_EVENT + 2 * MACHINE_MAX_DEVICES + MACHINE_MAX_DISKS + 1 <= SANDBOX_MAX_DESCRIPTORS,
 	       "descriptors have room");
 
-/* Decides all numbers but the spawner's; *theirs becomes the machine as the emulator sees it. */
-static void assign_descriptors(struct vm *vm, struct descriptors *d, struct machine *theirs)
+/* Decides all numbers; *theirs becomes the machine as the emulator sees it. */
+static void assign_descriptors(struct vm *vm, int spawner_end, struct descriptors *d, struct machine *theirs)
 {
 	*theirs = vm->machine;
 	*d = (struct descriptors){.next = FD_FIRST_EVENT};
@@ -62,6 +62,7 @@ static void assign_descriptors(struct vm *vm, struct descriptors *d, struct mach
 	pass(d, vm->replies.fd, FD_REPLY);
 	pass(d, vm->region.fd, FD_REGION);
 	pass(d, vm->ram.fd, FD_MEMORY);
+	pass(d, spawner_end, FD_SPAWNER);
 	for (uint32_t i = 0; i < vm->machine.devices; i++) {
 		pass_next(d, vm->machine.device[i].irq_fd, &theirs->device[i].irq_fd);
 		pass_next(d, vm->machine.device[i].queue_fd, &theirs->device[i].queue_fd);
@@ -101,6 +102,22 @@ static int open_emulator(const struct options *o, struct failure *f)
 	return fd;
 }
 
+int emulator_describe(struct vm *vm, int spawner_end, struct sandbox_spawn *spec,
+		      struct sandbox_descriptor *list, struct failure *f)
+{
+	static char *argv[] = {"dvmm-emulator", NULL};
+	struct descriptors d;
+	int executable = open_emulator(vm->options, f);
+
+	if (executable < 0)
+		return -1;
+	assign_descriptors(vm, spawner_end, &d, vm->requests.at);
+	memcpy(list, d.fd, d.count * sizeof(d.fd[0]));
+	*spec = (struct sandbox_spawn){
+		.executable = executable, .argv = argv, .descriptors = list, .count = d.count};
+	return 0;
+}
+
 /* Asks for the next incarnation, into *e. */
 static int request_emulator(struct vm *vm, struct emulator_process *e)
 {
@@ -133,24 +150,11 @@ static int make_beat(struct vm *vm, struct failure *f)
 
 int emulator_start(struct vm *vm, struct failure *f)
 {
-	int executable = open_emulator(vm->options, f), err;
-
-	if (executable < 0)
-		return -1;
-	err = spawner_start(&vm->spawner, executable, f);
-	close(executable);
-	return err;
-}
-
-int emulator_equip(struct vm *vm, struct failure *f)
-{
-	struct descriptors d;
-
 	if (make_beat(vm, f))
 		return -1;
-	assign_descriptors(vm, &d, vm->requests.at);
-	if (spawner_equip(&vm->spawner, d.fd, d.count, f))
+	if (spawner_start(vm, &vm->spawner, f))
 		return -1;
+	vm->standby = (struct emulator_process){.pidfd = -1};
 	request_emulator(vm, &vm->active); /* if the spawner is gone, emulator_wait_ready() learns why */
 	return 0;
 }

@@ -15,7 +15,7 @@
 struct in_process {
 	/* Loads the kernel that has been staged (emulator/loader/loader.h). */
 	void (*load)(struct vm *vm, const struct loader_request *request, uint8_t *staging);
-	/* Sets up core and I/O thread, instead of emulator_start() and emulator_equip(). */
+	/* Sets up core and I/O thread, instead of emulator_start(). */
 	int (*start)(struct vm *vm, struct failure *f);
 };
 

@@ -283,21 +283,13 @@ static int start_threads(struct vm *v, struct filter *own, struct failure *f)
 static int prepare(struct vm *v, struct filter *own, int *dump_fd, struct failure *f)
 {
 	struct boot_files files;
-	struct failure host = {0};
 
-	/* The spawner has the longest way to go, and is split off before there is anything that it could inherit. But what
-	 * the user has got wrong is told before what the host lacks. */
-	if (!v->options->in_process)
-		emulator_start(v, &host);
 	if (check_memory_fits(v->options, f) || open_files(v, &files, f) ||
 	    machine_build(&v->machine, v->options, f) || choose_placement(v, f) || open_stats(v, f) ||
 	    make_shared_memory(v, &files, f))
 		return -1;
-	if (host.status) {
-		*f = host;
-		return -1;
-	}
-	if (v->options->in_process ? in_process->start(v, f) : emulator_equip(v, f))
+	/* The spawner is split off before there is a descriptor of KVM that it could inherit. */
+	if (v->options->in_process ? in_process->start(v, f) : emulator_start(v, f))
 		return -1;
 	if (kvm_open(v, f) || stage_kernel(v, &files, f) || create_guest(v, f) || start_threads(v, own, f) ||
 	    (!v->options->in_process && emulator_wait_ready(v, f)))

@@ -12,26 +12,25 @@
 
 #define END_PATIENCE_MS 1000
 
-int spawner_start(struct spawner_handle *handle, int executable, struct failure *f)
+int spawner_start(struct vm *vm, struct spawner_handle *handle, struct failure *f)
 {
-	char *const argv[] = {(char *)"dvmm-emulator", NULL};
-	char error[SANDBOX_ERROR_BYTES];
-
-	return sandbox_spawn(executable, argv, &handle->process, error) ? fail_with(f, EXIT_HOST, "%s", error) : 0;
-}
-
-int spawner_equip(struct spawner_handle *handle, struct sandbox_descriptor *list, unsigned count, struct failure *f)
-{
+	struct sandbox_descriptor list[SANDBOX_MAX_DESCRIPTORS];
+	struct sandbox_spawn spec;
 	char error[SANDBOX_ERROR_BYTES];
 	int pair[2], err;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return fail_with(f, EXIT_HOST, "cannot create a socket: %s", strerror(errno));
 	handle->socket = pair[0];
-	list[count++] = (struct sandbox_descriptor){pair[1], FD_SPAWNER};
-	err = sandbox_give(&handle->process, list, count, error);
+	err = emulator_describe(vm, pair[1], &spec, list, f);
+	if (!err) {
+		err = sandbox_spawn(&spec, &handle->process, error);
+		close(spec.executable);
+		if (err)
+			fail_with(f, EXIT_HOST, "%s", error);
+	}
 	close(pair[1]);
-	return err ? fail_with(f, EXIT_HOST, "%s", error) : 0;
+	return err ? -1 : 0;
 }
 
 int spawner_wait_started(struct spawner_handle *handle, char error[SANDBOX_ERROR_BYTES])
@@ -56,8 +55,7 @@ bool spawner_wait_gone(struct spawner_handle *handle)
 	siginfo_t info;
 
 	waitid(P_PIDFD, (id_t)handle->process.pidfd, &info, WEXITED | WNOHANG);
-	if (handle->socket >= 0)
-		close(handle->socket);
+	close(handle->socket);
 	handle->socket = -1;
 	return gone;
 }

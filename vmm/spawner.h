@@ -3,7 +3,7 @@
  * dvmm's side of the spawner (emulator/spawner.h): starting it, ordering, hearing from it, ending it.
  *
  * Once a guest runs, dvmm's own threads may neither fork nor exec, and should not; yet an emulator that dies has
- * to be replaced. So the spawner is started before dvmm opens anything, and given what an emulator needs (memory files,
+ * to be replaced. So the spawner is started before dvmm opens /dev/kvm, with what an emulator needs (memory files,
  * eventfds, disk images) and nothing else.
  *
  * Threads: spawner_request() any, the rest dvmm's main thread only.
@@ -14,11 +14,8 @@
 #include "emulator/spawner.h"
 #include "vmm/vm.h"
 
-/* Starts it from the descriptor of its executable; returns while it is still on its way. */
-int spawner_start(struct spawner_handle *handle, int executable, struct failure *f);
-
-/* Gives it these descriptors, and the other end of the socket for orders as FD_SPAWNER, for which the list has room. */
-int spawner_equip(struct spawner_handle *handle, struct sandbox_descriptor *list, unsigned count, struct failure *f);
+/* Starts it; returns while it is still on its way. vm->requests and so on must exist, /dev/kvm must not be open. */
+int spawner_start(struct vm *vm, struct spawner_handle *handle, struct failure *f);
 
 /* Waits until the program runs. -errno, with error[]: it cannot be started. */
 int spawner_wait_started(struct spawner_handle *handle, char error[SANDBOX_ERROR_BYTES]);

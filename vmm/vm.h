@@ -186,10 +186,14 @@ int cpuid_set(struct vm *vm, struct vcpu *vcpu, struct failure *f);
 void cpuid_forget(struct vm *vm);
 
 /* vmm/emulator_process.c: the life of emulators. Main thread only. */
-/* Starts the spawner; lets it have its memory and devices, and asks it for the first emulator; waits until that is in its
- * sandbox and serves. */
+struct sandbox_spawn;
+struct sandbox_descriptor;
+/* What is started: *spec, its list of descriptors, spawner_end of a socket among them, and the machine with the emulator's
+ * numbers, in the request file. */
+int emulator_describe(struct vm *vm, int spawner_end, struct sandbox_spawn *spec, struct sandbox_descriptor *list,
+		      struct failure *f);
+/* Starts the spawner and has it start the first emulator; waits until that is in its sandbox and serves. */
 int emulator_start(struct vm *vm, struct failure *f);
-int emulator_equip(struct vm *vm, struct failure *f);
 int emulator_wait_ready(struct vm *vm, struct failure *f);
 /* Takes note of what the spawner says. */
 void emulator_messages(struct vm *vm);

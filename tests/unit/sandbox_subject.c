@@ -173,8 +173,10 @@ static int emulator_main(const char *what)
 		return emulator_hold();
 	if (!strcmp(what, "socket"))
 		return emulator_socket();
-	if (!strncmp(what, "start-", 6))
-		return emulator_start(atoi(what + 6));
+	if (!strcmp(what, "start-1"))
+		return emulator_start(1);
+	if (!strcmp(what, "start-3"))
+		return emulator_start(3);
 	if (!strncmp(what, "numbers-", 8))
 		return emulator_numbers((unsigned)atoi(what + 8));
 	if (!strcmp(what, "without-filter"))
@@ -212,17 +214,11 @@ int start(const char *what, const struct sandbox_descriptor *descriptors, unsign
 		 struct sandbox_child *child)
 {
 	char *argv[] = {"dvmm-emulator", "--emulator", (char *)what, NULL};
-	int executable = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-	int err = sandbox_spawn(executable, argv, child, start_error);
+	const struct sandbox_spawn spec = {open("/proc/self/exe", O_PATH | O_CLOEXEC), argv, descriptors, count};
+	int err = sandbox_spawn(&spec, child, start_error);
 
-	close(executable);
-	if (err)
-		return err;
-	err = sandbox_give(child, descriptors, count, start_error);
-	if (!err)
-		return sandbox_spawn_wait(child, start_error);
-	sandbox_stop(child);
-	return err;
+	close(spec.executable);
+	return err ? err : sandbox_spawn_wait(child, start_error);
 }
 
 bool become(int index)
