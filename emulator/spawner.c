@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -17,7 +18,8 @@
 #include "emulator/mailbox.h"
 
 #define MAX_CHILDREN 4 /* the active one, the standby, and two that are on their way out */
-#define RETRY_NS     10000000
+
+static const struct timespec moment = {.tv_nsec = 10000000};
 
 struct spawner {
 	const void *replies;
@@ -29,7 +31,8 @@ struct spawner {
 	} child[MAX_CHILDREN];
 };
 
-static void tell(const struct spawner_message *m)
+/* False: it cannot be sent now, errno says why. */
+static bool send_message(const struct spawner_message *m)
 {
 	struct iovec data = {.iov_base = (void *)m, .iov_len = sizeof(*m)};
 	union {
@@ -45,8 +48,18 @@ static void tell(const struct spawner_message *m)
 			.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
 		memcpy(CMSG_DATA(&control.head), &m->pidfd, sizeof(int));
 	}
-	if (sendmsg(FD_SPAWNER, &msg, MSG_NOSIGNAL) < 0)
+	if (sendmsg(FD_SPAWNER, &msg, MSG_NOSIGNAL) >= 0)
+		return true;
+	if (errno == EPIPE || errno == ECONNRESET)
 		_exit(0); /* dvmm is gone, and our end takes the emulators along */
+	return false;
+}
+
+/* A message without a descriptor: only a lack of memory can be in its way, and that passes. */
+static void tell(const struct spawner_message *m)
+{
+	while (!send_message(m))
+		nanosleep(&moment, NULL);
 }
 
 static struct child *find_child(struct spawner *s, uint32_t incarnation)
@@ -84,6 +97,16 @@ static void __attribute__((noreturn)) become_emulator(struct spawner *s, uint32_
 	_exit(1);
 }
 
+/* One that dvmm shall not have. */
+static void give_up(struct child *c)
+{
+	kill(c->pid, SIGKILL);
+	waitpid(c->pid, NULL, 0);
+	if (c->pidfd >= 0)
+		close(c->pidfd);
+	c->incarnation = 0;
+}
+
 /* Into *c. -1: m->error says why not. */
 static int split_off(struct spawner *s, struct child *c, struct spawner_message *m)
 {
@@ -101,15 +124,13 @@ static int split_off(struct spawner *s, struct child *c, struct spawner_message 
 		return 0;
 	snprintf(m->error, sizeof(m->error), "cannot open its pidfd: %s; raise the limit of descriptors (ulimit -n)",
 		 strerrordesc_np(errno));
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	c->incarnation = 0;
+	give_up(c);
 	return -1;
 }
 
 static void start(struct spawner *s, uint32_t incarnation)
 {
-	struct spawner_message m = {.event = SPAWNER_FAILED, .incarnation = incarnation, .pidfd = -1};
+	struct spawner_message m = {.event = SPAWNER_FAILED, .incarnation = incarnation, .pidfd = -1}, started = m;
 	struct child *c = find_child(s, 0);
 
 	if (incarnation == FIRST_INCARNATION + 1)
@@ -117,8 +138,15 @@ static void start(struct spawner *s, uint32_t incarnation)
 	if (!c) {
 		snprintf(m.error, sizeof(m.error), "too many emulators that do not end");
 	} else if (split_off(s, c, &m) == 0) {
-		m.event = SPAWNER_STARTED;
-		m.pidfd = c->pidfd;
+		started.event = SPAWNER_STARTED;
+		started.pidfd = c->pidfd;
+		if (send_message(&started))
+			return;
+		/* unix(7), ETOOMANYREFS: whoever is the same user outside counts, in whatever namespace. */
+		snprintf(m.error, sizeof(m.error),
+			 "cannot pass its pidfd: %s; other processes of this user have too many descriptors in flight",
+			 strerrordesc_np(errno));
+		give_up(c);
 	}
 	tell(&m);
 }
@@ -184,7 +212,6 @@ void spawner_serve(const void *replies, void (*emulator)(uint32_t incarnation))
 {
 	struct spawner s = {.replies = replies, .emulator = emulator};
 	struct pollfd order = {.fd = FD_SPAWNER, .events = POLLIN};
-	const struct timespec moment = {.tv_nsec = RETRY_NS};
 	sigset_t while_waiting;
 
 	watch_children(&while_waiting);
