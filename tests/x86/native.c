@@ -21,7 +21,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#define STUB 0x31000000u
+#define WAY_OUT 0x31000000u
 #define AREA 0x32000000u /* also in the assembly below */
 
 /* At AREA. The assembly knows the offsets; native_init() would not compile if they were others. */
@@ -46,7 +46,7 @@ static struct area *const area = (struct area *)AREA;
 static volatile sig_atomic_t running;
 static volatile int trap;
 static uint64_t out_rip, out_error, out_cr2;
-static uint64_t stub_code = STUB; /* where a case goes on behind its instruction */
+static uint64_t way_out_code = WAY_OUT; /* where a case goes on behind its instruction */
 
 void native_enter(void);
 void native_exit(void);
@@ -147,12 +147,12 @@ static void *map(uint32_t address, uint32_t size, int protection)
 }
 
 /* jmp *area->exit */
-static void stub_write(uint8_t *stub)
+static void way_out_write(uint8_t *at)
 {
 	const uint32_t slot = AREA + offsetof(struct area, exit);
 
-	memcpy(stub, (const uint8_t[]){0xff, 0x24, 0x25}, 3);
-	memcpy(stub + 3, &slot, 4);
+	memcpy(at, (const uint8_t[]){0xff, 0x24, 0x25}, 3);
+	memcpy(at + 3, &slot, 4);
 }
 
 static bool signals_init(void)
@@ -188,7 +188,7 @@ bool native_init(void)
 		fprintf(stderr, "this processor has no XSAVE, AVX or FSGSBASE\n");
 		return false;
 	}
-	if (!map(STUB, 4096, PROT_READ | PROT_WRITE | PROT_EXEC) ||
+	if (!map(WAY_OUT, 4096, PROT_READ | PROT_WRITE | PROT_EXEC) ||
 	    !map(AREA, (sizeof(*area) + 4095) & ~4095u, PROT_READ | PROT_WRITE) ||
 	    !map(CODE, 4096, PROT_READ | PROT_WRITE | PROT_EXEC) ||
 	    !map(DATA, DATA_BYTES, PROT_READ | PROT_WRITE) || !map(READONLY, 4096, PROT_READ | PROT_WRITE) ||
@@ -196,7 +196,7 @@ bool native_init(void)
 		perror("low memory");
 		return false;
 	}
-	stub_write((void *)(uintptr_t)STUB);
+	way_out_write((void *)(uintptr_t)WAY_OUT);
 	area->exit = (uintptr_t)native_exit;
 	area->mxcsr = 0x1f80;
 	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -222,14 +222,14 @@ bool native_owns(uint64_t address)
 	if (address >= 0x7fff7000 && address < 0x100080000000)
 		return true;
 #endif
-	return (address >= STUB - 64 && address < STUB + 4096) ||
+	return (address >= WAY_OUT - 64 && address < WAY_OUT + 4096) ||
 	       (address >= AREA - 64 && address < AREA + sizeof(*area) + 4096);
 }
 
-/* What is behind the instruction: a jump to the stub. */
+/* What is behind the instruction: a jump to the way out. */
 static void landing_write(uint8_t *at, unsigned bits)
 {
-	uint32_t distance = STUB - ((uint32_t)(uintptr_t)at + 5);
+	uint32_t distance = WAY_OUT - ((uint32_t)(uintptr_t)at + 5);
 
 	if ((uintptr_t)at + 7 > CODE + 4096)
 		return; /* at the end of the page: the caller sets TF */
@@ -238,7 +238,7 @@ static void landing_write(uint8_t *at, unsigned bits)
 		memcpy(at + 1, &distance, 4);
 	} else {
 		at[0] = 0xea;
-		memcpy(at + 1, &stub_code, 4);
+		memcpy(at + 1, &way_out_code, 4);
 		memcpy(at + 5, (const uint8_t[]){0x33, 0}, 2);
 	}
 }
