@@ -136,6 +136,7 @@ static void *worker_main(void *arg)
 
 	__atomic_store_n(mailbox_worker_tid(emulator.replies, w->slot, emulator.incarnation), gettid(),
 			 __ATOMIC_RELAXED);
+	sched_leave_rseq();
 	worker_name(name, w->slot);
 	prctl(PR_SET_NAME, name);
 	if (err)
@@ -264,6 +265,7 @@ static void emulate(uint32_t incarnation)
 
 	set_name(e, "dvmm-emulator");
 	e->incarnation = incarnation;
+	sched_leave_rseq();
 	start_ring(e);
 	start_workers(e);
 	if (incarnation != FIRST_INCARNATION)

@@ -17,7 +17,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+#ifdef HAVE_SYS_RSEQ_H
+#include <sys/rseq.h>
+#endif
 
 #define NO_CORE UINT_MAX
 
@@ -284,4 +288,13 @@ int sched_unbind_thread(pid_t tid, const struct topology *allowed)
 
 	sched_cpu_set(&set, -1, allowed);
 	return sched_setaffinity(tid, sizeof(set), &set) < 0 ? -errno : 0;
+}
+
+void sched_leave_rseq(void)
+{
+#ifdef HAVE_SYS_RSEQ_H
+	/* The size that it was registered with, as long as the kernel has no use for more. */
+	if (__rseq_size)
+		syscall(SYS_rseq, (uint8_t *)__builtin_thread_pointer() + __rseq_offset, 32, 1 /* RSEQ_FLAG_UNREGISTER */, RSEQ_SIG);
+#endif
 }

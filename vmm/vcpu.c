@@ -391,6 +391,7 @@ static void *vcpu_main(void *arg)
 	struct vcpu *vcpu = arg;
 	int err = sched_pin_thread(0, vcpu->cpu);
 
+	sched_leave_rseq();
 	atomic_store(&vcpu->tid, gettid());
 	if (!err)
 		err = filter_load(&vcpu->filter);
