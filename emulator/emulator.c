@@ -291,6 +291,7 @@ int main(int argc, char **argv)
 	e->title = argv[0];
 	e->title_room = argc > 0 ? strlen(argv[0]) + 1 : 0;
 	set_name(e, "dvmm-spawner");
+	futex_choose();
 	e->incarnation = FIRST_INCARNATION; /* who has it hears of what goes wrong here */
 	map_files(e);
 	require(sandbox_enter(status()->message));

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "seccomp/filters.h"
+#include "seccomp/syscalls.h"
 
 /* clang-format off */
 #define U32 0xffffffffull
@@ -34,8 +35,14 @@
 #define FUTEX_TIMED(op) { 1, U32 & ~(uint64_t)(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME), op }
 #define NOT(n, bits) { n, bits, 0 }
 
+/* Linux 6.7 and later. No argument makes anything else of them, so none is looked at: a hand-off has two of these calls. */
+#define FUTEX_RULES                                                                                         \
+	{ SYS_futex_wake, FILTER_ANY, {}, "wake the other side of a hand-off" },                            \
+	{ SYS_futex_wait, FILTER_ANY, {}, "wait for the other side" },
+
 /* A worker sleeps on its mailbox slot, raises interrupts, and locks a device. That is all it ever does. */
 #define WORKER_RULES                                                                                        \
+	FUTEX_RULES                                                                                         \
 	{ SCMP_SYS(futex), FILTER_ANY, { FUTEX(FUTEX_WAKE) }, "reply to dvmm, unlock a device" },           \
 	{ SCMP_SYS(futex), FILTER_ANY, { FUTEX(FUTEX_WAIT), IS64(3, 0) }, "wait for a request, a lock" },    \
 	{ SCMP_SYS(write), FILTER_EVENT_FD, { IS64(2, 8) }, "raise an interrupt line" },                    \
@@ -99,6 +106,7 @@ static const struct filter_rule io_rules[] = {
 	{ SCMP_SYS(exit_group), FILTER_ANY, {}, "end of dvmm" },
 
 #define DVMM_FUTEX_RULES                                                                                    \
+	FUTEX_RULES                                                                                         \
 	{ SCMP_SYS(futex), FILTER_ANY, { FUTEX(FUTEX_WAKE) }, "hand-off, locks" },                          \
 	{ SCMP_SYS(futex), FILTER_ANY, { FUTEX(FUTEX_WAIT) }, "hand-off, locks" },                          \
 	{ SCMP_SYS(futex), FILTER_ANY, { FUTEX_TIMED(FUTEX_WAIT_BITSET) },                                  \

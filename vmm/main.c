@@ -561,6 +561,7 @@ int main(int argc, char **argv)
 	struct failure f = {0};
 
 	open_standard_files();
+	futex_choose();
 	if (options_parse(&o, argc, argv, &f)) {
 		log_error("%s", f.text);
 		return f.status;
