@@ -79,7 +79,7 @@ struct filter_rule {
 	const char *why;
 };
 
-/* The table of a kind, most frequent calls first; a call with several rules passes if one of them fits. */
+/* The table of a kind; a call with several rules passes if one of them fits. */
 const struct filter_rule *filter_rules(enum filter_kind kind, unsigned *count);
 
 /* How many different system calls the kinds in the mask (1 << kind | ...) may use between them. */
