@@ -5,7 +5,7 @@
  * Started by dvmm with descriptors at fixed numbers (mailbox.h). main() and emulate() read as the order in which power
  * is given up. The one process that is started maps what was passed, enters the sandbox, and becomes the spawner
  * (spawner.h). Each emulator that is forked from it makes its ring, closes what is no longer needed, starts the workers,
- * and has every thread install its own system call filter, its last act of freedom. Only then the kernel file
+ * and installs one system call filter for all threads, its last act of freedom. Only then the kernel file
  * is looked at and dvmm told that we are ready, and only after that the first byte that a guest controls
  * arrives.
  */
@@ -42,12 +42,12 @@ struct emulator {
 	struct worker worker[MAILBOX_SLOTS];
 	struct instruction instruction[MACHINE_MAX_VCPUS];
 	struct x86_cpu cpu[MACHINE_MAX_VCPUS]; /* takes no memory until it is used */
-	struct filter worker_filter, io_filter;
-	uint32_t incarnation;       /* see mailbox.h */
-	char *title;                /* argv[0] ... */
-	size_t title_room;          /* ... and its size */
-	pthread_barrier_t filtered; /* every thread has its filter */
-	pthread_barrier_t go;       /* we are the active emulator, and the region is in order */
+	struct filter filter;
+	uint32_t incarnation;      /* see mailbox.h */
+	char *title;               /* argv[0] ... */
+	size_t title_room;         /* ... and its size */
+	pthread_barrier_t started; /* the workers have all they need */
+	pthread_barrier_t go;      /* we are the active emulator, and the region is in order */
 };
 
 static struct emulator emulator;
@@ -141,10 +141,7 @@ static void *worker_main(void *arg)
 	prctl(PR_SET_NAME, name);
 	if (err)
 		fail("cannot bind a worker to its CPU", err);
-	err = filter_load(&emulator.worker_filter);
-	if (err)
-		fail("cannot install a worker's system call filter", err);
-	pthread_barrier_wait(&emulator.filtered);
+	pthread_barrier_wait(&emulator.started);
 	pthread_barrier_wait(&emulator.go);
 	worker_run(w);
 	syscall(SYS_exit, 0); /* returning would give back the stack, with calls that the filter forbids */
@@ -170,7 +167,7 @@ static void start_workers(struct emulator *e)
 	uint32_t workers = e->machine->vcpus + 1;
 	pthread_attr_t attr;
 
-	pthread_barrier_init(&e->filtered, NULL, workers + 1);
+	pthread_barrier_init(&e->started, NULL, workers + 1);
 	pthread_barrier_init(&e->go, NULL, workers + 1);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, WORKER_STACK);
@@ -270,11 +267,11 @@ static void emulate(uint32_t incarnation)
 	start_workers(e);
 	if (incarnation != FIRST_INCARNATION)
 		image_release_startup(); /* a standby has the time, and no start waits for it */
+	pthread_barrier_wait(&e->started);
 	require(sandbox_seal(largest_disk_bytes(e->machine), status()->message));
-	err = filter_load(&e->io_filter);
+	err = filter_load_process(&e->filter);
 	if (err)
 		fail("cannot install the system call filter", err);
-	pthread_barrier_wait(&e->filtered);
 	if (e->incarnation == FIRST_INCARNATION)
 		load_kernel(e);
 	report(EMULATOR_READY);
@@ -295,7 +292,6 @@ int main(int argc, char **argv)
 	e->incarnation = FIRST_INCARNATION; /* who has it hears of what goes wrong here */
 	map_files(e);
 	require(sandbox_enter(status()->message));
-	filter_build(&e->worker_filter, FILTER_WORKER, -1);
-	filter_build(&e->io_filter, FILTER_IO, -1);
+	filter_build(&e->filter, FILTER_EMULATOR, -1);
 	spawner_serve(e->replies, emulate);
 }

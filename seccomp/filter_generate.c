@@ -25,7 +25,7 @@
 #define MAX_INSTRUCTIONS 1024
 
 static const char *const names[FILTER_KINDS] = {
-	[FILTER_WORKER] = "worker", [FILTER_IO] = "io", [FILTER_VCPU] = "vcpu", [FILTER_MAIN] = "main"};
+	[FILTER_EMULATOR] = "emulator", [FILTER_VCPU] = "vcpu", [FILTER_MAIN] = "main"};
 
 /* Adds a rule whose argument 0, if first_mask is not 0, must be `first` under that mask. */
 static int add_rule(scmp_filter_ctx ctx, const struct filter_rule *rule, uint64_t first_mask, uint64_t first)
@@ -100,8 +100,7 @@ static int print_code(scmp_filter_ctx ctx, enum filter_kind kind)
 
 static int generate(enum filter_kind kind)
 {
-	bool emulator = kind == FILTER_WORKER || kind == FILTER_IO;
-	scmp_filter_ctx ctx = seccomp_init(emulator ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_TRAP);
+	scmp_filter_ctx ctx = seccomp_init(kind == FILTER_EMULATOR ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_TRAP);
 	int err;
 
 	if (!ctx)

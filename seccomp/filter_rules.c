@@ -40,17 +40,6 @@
 	{ SYS_futex_wake, FILTER_ANY, {}, "wake the other side of a hand-off" },                            \
 	{ SYS_futex_wait, FILTER_ANY, {}, "wait for the other side" },
 
-/* A worker sleeps on its mailbox slot, raises interrupts, and locks a device. That is all it ever does. */
-#define WORKER_RULES                                                                                        \
-	FUTEX_RULES                                                                                         \
-	{ SCMP_SYS(futex), FILTER_ANY, { FUTEX(FUTEX_WAKE) }, "reply to dvmm, unlock a device" },           \
-	{ SCMP_SYS(futex), FILTER_ANY, { FUTEX(FUTEX_WAIT), IS64(3, 0) }, "wait for a request, a lock" },    \
-	{ SCMP_SYS(write), FILTER_EVENT_FD, { IS64(2, 8) }, "raise an interrupt line" },                    \
-	{ SCMP_SYS(clock_gettime), FILTER_ANY, { IS(0, CLOCK_REALTIME) }, "RTC, where the vDSO cannot" },   \
-	{ SCMP_SYS(clock_gettime), FILTER_ANY, { IS(0, CLOCK_MONOTONIC) }, "end of a spin, as before" },  \
-	{ SCMP_SYS(exit), FILTER_ANY, {}, "end of the thread" },                                            \
-	{ SCMP_SYS(exit_group), FILTER_ANY, {}, "end of the emulator" },
-
 #ifdef DVMM_ASAN
 /* Sanitizer builds only: what their run-time library does in threads of ours. No release build has these. */
 #define SANITIZER_RULES                                                                                     \
@@ -71,14 +60,21 @@
 #define SANITIZER_RULES
 #endif
 
-static const struct filter_rule worker_rules[] = { WORKER_RULES SANITIZER_RULES };
-
-static const struct filter_rule io_rules[] = {
+/* A worker sleeps on its mailbox slot, raises interrupts, and locks a device; the I/O thread also has the ring, and takes
+ * doorbells. That is all they ever do. */
+static const struct filter_rule emulator_rules[] = {
 	{ SCMP_SYS(io_uring_enter), FILTER_RING_FD, { NOT(3, U32 & ~(uint64_t)IORING_ENTER_GETEVENTS) },
 	  "start I/O, wait for it and for doorbells" },
-	WORKER_RULES
+	FUTEX_RULES
+	{ SCMP_SYS(futex), FILTER_ANY, { FUTEX(FUTEX_WAKE) }, "reply to dvmm, unlock a device" },
+	{ SCMP_SYS(futex), FILTER_ANY, { FUTEX(FUTEX_WAIT), IS64(3, 0) }, "wait for a request, a lock" },
+	{ SCMP_SYS(write), FILTER_EVENT_FD, { IS64(2, 8) }, "raise an interrupt line" },
 	{ SCMP_SYS(read), FILTER_EVENT_FD, { IS64(2, 8) }, "take a doorbell's count" },
+	{ SCMP_SYS(clock_gettime), FILTER_ANY, { IS(0, CLOCK_REALTIME) }, "RTC, where the vDSO cannot" },
+	{ SCMP_SYS(clock_gettime), FILTER_ANY, { IS(0, CLOCK_MONOTONIC) }, "end of a spin, as before" },
 	{ SCMP_SYS(getrandom), FILTER_ANY, { IS(2, 0) }, "virtio-rng" },
+	{ SCMP_SYS(exit), FILTER_ANY, {}, "end of the thread" },
+	{ SCMP_SYS(exit_group), FILTER_ANY, {}, "end of the emulator" },
 	SANITIZER_RULES
 };
 
@@ -158,8 +154,7 @@ static const struct {
 	const struct filter_rule *rule;
 	unsigned count;
 } tables[FILTER_KINDS] = {
-	[FILTER_WORKER] = TABLE(worker_rules),
-	[FILTER_IO] = TABLE(io_rules),
+	[FILTER_EMULATOR] = TABLE(emulator_rules),
 	[FILTER_VCPU] = TABLE(vcpu_rules),
 	[FILTER_MAIN] = TABLE(main_rules),
 };

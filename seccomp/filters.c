@@ -14,16 +14,14 @@
 
 _Static_assert(sizeof(main_code) / sizeof(main_code[0]) <= FILTER_MAX_INSTRUCTIONS &&
 		       sizeof(vcpu_code) / sizeof(vcpu_code[0]) <= FILTER_MAX_INSTRUCTIONS &&
-		       sizeof(worker_code) / sizeof(worker_code[0]) <= FILTER_MAX_INSTRUCTIONS &&
-		       sizeof(io_code) / sizeof(io_code[0]) <= FILTER_MAX_INSTRUCTIONS,
+		       sizeof(emulator_code) / sizeof(emulator_code[0]) <= FILTER_MAX_INSTRUCTIONS,
 	       "a filter fits struct filter");
 
 static const struct {
 	const struct sock_filter *code;
 	uint16_t length;
 } filters[FILTER_KINDS] = {
-	[FILTER_WORKER] = CODE(worker_code),
-	[FILTER_IO] = CODE(io_code),
+	[FILTER_EMULATOR] = CODE(emulator_code),
 	[FILTER_VCPU] = CODE(vcpu_code),
 	[FILTER_MAIN] = CODE(main_code),
 };
@@ -42,12 +40,24 @@ void filter_build(struct filter *filter, enum filter_kind kind, int vcpu_fd)
 	}
 }
 
-int filter_load(const struct filter *filter)
+static int load(const struct filter *filter, unsigned flags)
 {
 	struct sock_fprog program = {filter->length, (struct sock_filter *)filter->code};
+	long rc = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program))
-		return -errno;
-	return 0;
+	if (!rc)
+		rc = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+	if (rc > 0)
+		return -ESRCH; /* a thread has a filter of its own already */
+	return rc ? -errno : 0;
+}
+
+int filter_load(const struct filter *filter)
+{
+	return load(filter, 0);
+}
+
+int filter_load_process(const struct filter *filter)
+{
+	return load(filter, SECCOMP_FILTER_FLAG_TSYNC);
 }

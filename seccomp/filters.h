@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * System call filters, one for each kind of thread.
+ * System call filters: one for the emulator, one for each kind of thread of dvmm.
  *
  * The rules are tables (filter_rules.c): a line per system call, what its arguments must be, who needs it. In the
  * emulator a call that is not in the table kills the process. In dvmm it raises SIGSYS, whose handler puts
  * the terminal right and ends the process.
  *
  * libseccomp translates them when dvmm is built (filter_generate.c). filter_build() copies the result and puts in
- * the two numbers that are known only at run time; filter_load() is one system call and is made by each thread for
- * itself (no SECCOMP_FILTER_FLAG_TSYNC: the threads differ). That *every* thread has loaded its filter is for the
- * caller to make sure, by a barrier after filter_load().
+ * the two numbers that are known only at run time.
+ *
+ * The emulator has one filter for all its threads, which one of them installs for all (filter_load_process()): who has taken
+ * over one thread can write to the stacks of the others, so what a thread may do, each of them may. dvmm's threads do
+ * not run what a guest has written, and differ in their descriptors; each calls filter_load() for itself, and that all
+ * have is for the caller to make sure, by a barrier behind it.
  *
  * What the rules ask of the code of a filtered thread:
  *   - emulator: futex waits have no timeout; reads and writes are of 8 bytes on the eventfds; clocks are
@@ -25,15 +28,14 @@
 #include <stdint.h>
 
 enum filter_kind {
-	FILTER_WORKER, /* emulator, one thread per mailbox slot */
-	FILTER_IO,     /* emulator, I/O thread (the first thread) */
-	FILTER_VCPU,   /* dvmm, vCPU threads */
-	FILTER_MAIN,   /* dvmm, main thread (and those of its kind: watchdog, console) */
+	FILTER_EMULATOR, /* all threads of the emulator */
+	FILTER_VCPU,     /* dvmm, vCPU threads */
+	FILTER_MAIN,     /* dvmm, main thread (and those of its kind: watchdog, console) */
 	FILTER_KINDS
 };
 
-/* The emulator's descriptors that rules are about have fixed numbers. IO: the io_uring, the lowest number, since there is no
- * standard input. WORKER, IO: eventfds, from ... to; whatever else has had a number in there is closed by then. */
+/* The emulator's descriptors that rules are about have fixed numbers: the io_uring, the lowest number, since there is no
+ * standard input, and eventfds, from ... to; whatever else has had a number in there is closed by then. */
 #define FILTER_RING        0
 #define FILTER_FIRST_EVENT 8
 #define FILTER_LAST_EVENT  127
@@ -54,6 +56,9 @@ void filter_build(struct filter *filter, enum filter_kind kind, int vcpu_fd);
 
 /* The calling thread sets no_new_privs and obeys the filter from now on. 0 or -errno. */
 int filter_load(const struct filter *filter);
+
+/* The same for all threads of the process, or none. -ESRCH: one of them has a filter already. */
+int filter_load_process(const struct filter *filter);
 
 /* What a rule asks of one argument: (argument & mask) == value. */
 struct filter_argument {

@@ -8,10 +8,9 @@
  *     sandbox_enter()          no file can be named, no capability, no new privilege
  *     fork()                   an emulator; all that follows is done by each
  *     make the io_uring (disabled, restricted), close what is then no longer needed
- *     start the workers        each calls filter_load() first, then waits at a barrier
+ *     start the workers        they wait at a barrier
  *     sandbox_seal()           no new descriptor, no new memory, files cannot grow
- *     filter_load()            this thread becomes the I/O thread
- *     barrier                  every thread has its filter: now report ready
+ *     filter_load_process()    every thread has the filter; this one becomes the I/O thread. Now report ready
  *
  * sandbox_enter() must be called while the process has one thread: capabilities, no_new_privs and Landlock
  * belong to threads, and the workers inherit them. Errors are -errno and one line in error[]; the caller

@@ -41,7 +41,7 @@ static int all_stages(void)
 	char error[SANDBOX_ERROR_BYTES];
 	static struct filter filter;
 
-	filter_build(&filter, FILTER_IO, -1);
+	filter_build(&filter, FILTER_EMULATOR, -1);
 	return sandbox_enter(error) || sandbox_seal(4096, error) || filter_load(&filter);
 }
 
