@@ -32,22 +32,23 @@
 
 #define WORKER_STACK (128u << 10)
 
+/* What is in use lies together: the rest takes no memory. */
 struct emulator {
 	const struct machine *machine; /* in the request file, which we cannot write */
 	uint8_t *requests;
 	uint8_t *replies;
-	struct core core;
-	uint8_t *staging; /* behind guest memory: the kernel's image, for the loader */
-	struct io io;
-	struct worker worker[MAILBOX_SLOTS];
-	struct instruction instruction[MACHINE_MAX_VCPUS];
-	struct x86_cpu cpu[MACHINE_MAX_VCPUS]; /* takes no memory until it is used */
-	struct filter filter;
+	uint8_t *staging;          /* behind guest memory: the kernel's image, for the loader */
 	uint32_t incarnation;      /* see mailbox.h */
 	char *title;               /* argv[0] ... */
 	size_t title_room;         /* ... and its size */
 	pthread_barrier_t started; /* the workers have all they need */
 	pthread_barrier_t go;      /* we are the active emulator, and the region is in order */
+	struct core core;
+	struct io io;
+	struct worker worker[MAILBOX_SLOTS];
+	struct instruction instruction[MACHINE_MAX_VCPUS];
+	struct filter filter;
+	struct x86_cpu cpu[MACHINE_MAX_VCPUS]; /* takes no memory until it is used */
 };
 
 static struct emulator emulator;

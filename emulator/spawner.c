@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+
 #include "emulator/spawner.h"
 
 #include <errno.h>
@@ -16,6 +18,10 @@
 
 #include "emulator/image.h"
 #include "emulator/mailbox.h"
+
+#if !defined(HAVE__FORK) || defined(__SANITIZE_THREAD__)
+#define _Fork fork
+#endif
 
 #define MAX_CHILDREN 4 /* the active one, the standby, and two that are on their way out */
 
@@ -110,7 +116,9 @@ static void give_up(struct child *c)
 /* Into *c. -1: m->error says why not. */
 static int split_off(struct spawner *s, struct child *c, struct spawner_message *m)
 {
-	pid_t pid = fork();
+	/* Not fork(), which puts the C library's locks in order and calls handlers in the child: there is one thread, so no
+	 * lock is held, and each emulator would have six more pages of its own. */
+	pid_t pid = _Fork();
 
 	if (pid == 0)
 		become_emulator(s, m->incarnation);
