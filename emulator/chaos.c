@@ -171,7 +171,7 @@ static void commit_and_crash(struct chaos_state *s, uint32_t device)
 	const struct journal *j = &region_copy_of(&core->layout, core->region, device, spare)->journal;
 
 	s->committed++;
-	__atomic_store_n(&mailbox_reply(replies, j->slot)->claim, CLAIM(j->seq, CLAIM_COMMITTED),
+	__atomic_store_n(mailbox_claim(replies, j->slot), CLAIM(j->seq, CLAIM_COMMITTED),
 			 __ATOMIC_SEQ_CST);
 	region_commit(&core->layout, core->region, device, spare);
 	crash();

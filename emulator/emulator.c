@@ -180,6 +180,7 @@ static void start_workers(struct emulator *e)
 			.core = &e->core,
 			.queue = mailbox_queue(e->requests, i),
 			.reply = mailbox_reply(e->replies, i),
+			.claim = mailbox_claim(e->replies, i),
 			.slot = i,
 			.instruction = instruction_of(e, i),
 			.spin_ns = e->machine->handoff == HANDOFF_SPIN ? e->machine->spin_ns : 0,

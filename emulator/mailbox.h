@@ -44,6 +44,7 @@
 #ifndef DVMM_EMULATOR_MAILBOX_H
 #define DVMM_EMULATOR_MAILBOX_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "emulator/loader/loader.h"
@@ -92,6 +93,14 @@ static inline struct request *queue_at(struct request_queue *q, uint32_t n)
 	return &q->ring[n % MAILBOX_RING];
 }
 
+/* How many bytes of data its reply has; MAILBOX_DATA if a hostile guest or emulator asks for more. */
+static inline uint32_t request_answer_bytes(const struct request *r)
+{
+	const uint64_t bytes = r->kind == REQUEST_READ ? (uint64_t)r->size * r->count : 0;
+
+	return bytes < MAILBOX_DATA ? (uint32_t)bytes : MAILBOX_DATA;
+}
+
 /* Has request n, the one behind the last one answered, been handed over? */
 static inline bool queue_has(struct request_queue *q, uint32_t n)
 {
@@ -104,12 +113,16 @@ enum reply_flags {
 	REPLY_CONSOLE_ROOM = 1u << 0, /* the UART can take typed bytes again */
 };
 
-/* Two cache lines, of which the first has the first 24 bytes of data; written by the emulator, and by dvmm
- * where it says so. */
+/*
+ * Two cache lines, of which the first has the first REPLY_SHORT bytes of data; written by the emulator, and by dvmm
+ * where it says so. dvmm may be spinning on the first one, which then goes from one processor to the other and back for
+ * each store that finds it shared. So all stores to it come at the end, together, and a reply that is short leaves the
+ * second one alone.
+ */
 struct reply {
 	uint32_t seq;          /* futex; written last; number of the last request answered */
 	uint32_t sleeping;     /* futex: 1, the worker sleeps; who wakes it writes 0 first */
-	uint32_t claim;        /* who decides about the present request: see CLAIM; both sides write it */
+	uint32_t unused;
 	uint32_t device;       /* index into machine.device[], or REPLY_NO_DEVICE */
 	uint32_t flags;        /* enum reply_flags */
 	uint32_t event;        /* enum machine_event */
@@ -120,15 +133,21 @@ struct reply {
 	uint8_t data[MAILBOX_DATA]; /* REQUEST_READ: size * count bytes */
 } __attribute__((aligned(64)));
 
+#define REPLY_SHORT (64u - (uint32_t)offsetof(struct reply, data))
+
 /*
  * Shall an operation commit, or be completed by force? Both sides may want to decide at the same moment;
- * whoever changes `claim` first, by compare-and-swap, has. The value is the request's seq, shifted, and a
+ * whoever changes the claim of the slot first, by compare-and-swap, has. The value is the request's seq, shifted, and a
  * verdict. A hostile emulator can write what it likes there; it only ever decides about its own answer.
+ *
+ * It has a cache line of its own, behind the reply, which stays with the worker: dvmm looks at it only when its watchdog has
+ * tried to decide.
  */
 enum claim_verdict { CLAIM_OPEN = 0, CLAIM_COMMITTED, CLAIM_CANCELLED };
 #define CLAIM(seq, verdict) ((uint32_t)(seq) << 2 | (uint32_t)(verdict))
+#define CLAIM_OFFSET 128u
 
-_Static_assert(sizeof(struct request) == 64 && sizeof(struct reply) == 128, "layout of the mailbox");
+_Static_assert(sizeof(struct request) == 64 && sizeof(struct reply) <= CLAIM_OFFSET, "layout of the mailbox");
 _Static_assert(sizeof(struct request_queue) <= MAILBOX_PAGE, "a queue fits its page");
 _Static_assert(sizeof(struct machine) <= MAILBOX_PAGE, "struct machine fits its page");
 
@@ -176,6 +195,10 @@ static inline struct control *mailbox_control(void *file)
 static inline struct reply *mailbox_reply(void *file, uint32_t slot)
 {
 	return (struct reply *)((uint8_t *)file + (uint64_t)slot * MAILBOX_PAGE);
+}
+static inline uint32_t *mailbox_claim(void *file, uint32_t slot)
+{
+	return (uint32_t *)((uint8_t *)mailbox_reply(file, slot) + CLAIM_OFFSET);
 }
 static inline struct x86_cpu *mailbox_request_cpu(void *file, uint32_t vcpus, uint32_t slot)
 {

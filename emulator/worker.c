@@ -29,12 +29,16 @@ static void publish(void *context, const struct reply *reply)
 	struct worker *w = context;
 	const size_t from = offsetof(struct reply, device), head = offsetof(struct reply, console_head);
 
+	/* The line that nobody watches first. */
+	if (w->answer_bytes > REPLY_SHORT)
+		memcpy(w->reply->data + REPLY_SHORT, reply->data + REPLY_SHORT, MAILBOX_DATA - REPLY_SHORT);
+
 	/* A reply that says nothing of the console leaves there what has been said before, by a predecessor
 	 * too: dvmm may not have seen it yet. */
 	memcpy((uint8_t *)w->reply + from, (const uint8_t *)reply + from, head - from);
 	if (reply->console_head)
 		__atomic_store_n(&w->reply->console_head, reply->console_head, __ATOMIC_RELAXED);
-	memcpy(w->reply->data, reply->data, sizeof(reply->data));
+	memcpy(w->reply->data, reply->data, REPLY_SHORT);
 	__atomic_store_n(&w->reply->seq, reply->seq, __ATOMIC_SEQ_CST);
 }
 
@@ -46,6 +50,7 @@ static void wake_client(struct worker *w)
 
 void worker_publish(struct worker *w, const struct reply *reply)
 {
+	w->answer_bytes = MAILBOX_DATA; /* whatever it was */
 	publish(w, reply);
 	wake_client(w);
 }
@@ -56,17 +61,17 @@ static bool claim(void *context, uint32_t seq)
 	struct worker *w = context;
 	uint32_t open = CLAIM(seq, CLAIM_OPEN);
 
-	return __atomic_compare_exchange_n(&w->reply->claim, &open, CLAIM(seq, CLAIM_COMMITTED), false,
+	return __atomic_compare_exchange_n(w->claim, &open, CLAIM(seq, CLAIM_COMMITTED), false,
 					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 /* Opens the claim on a request, unless dvmm has completed it by force already. */
 static bool open_claim(struct worker *w, uint32_t seq)
 {
-	uint32_t before = __atomic_load_n(&w->reply->claim, __ATOMIC_SEQ_CST);
+	uint32_t before = __atomic_load_n(w->claim, __ATOMIC_SEQ_CST);
 
 	return before != CLAIM(seq, CLAIM_CANCELLED) &&
-	       __atomic_compare_exchange_n(&w->reply->claim, &before, CLAIM(seq, CLAIM_OPEN), false,
+	       __atomic_compare_exchange_n(w->claim, &before, CLAIM(seq, CLAIM_OPEN), false,
 					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
@@ -75,7 +80,7 @@ static bool open_claim(struct worker *w, uint32_t seq)
 static bool left_behind(const struct worker *w, const struct request *request)
 {
 	return request->kind == REQUEST_X86 && w->instruction &&
-	       __atomic_load_n(&w->reply->claim, __ATOMIC_SEQ_CST) == CLAIM(request->seq, CLAIM_COMMITTED);
+	       __atomic_load_n(w->claim, __ATOMIC_SEQ_CST) == CLAIM(request->seq, CLAIM_COMMITTED);
 }
 
 static void serve(struct worker *w, uint32_t seq)
@@ -85,6 +90,7 @@ static void serve(struct worker *w, uint32_t seq)
 	struct request request = *queue_at(w->queue, seq);
 
 	request.seq = seq;
+	w->answer_bytes = request_answer_bytes(&request);
 	if (left_behind(w, &request)) {
 		instruction_finish(w->core, &client, seq);
 		return;

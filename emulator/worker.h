@@ -24,8 +24,10 @@ struct worker {
 	struct core *core;
 	struct request_queue *queue;   /* shared; dvmm writes it, we cannot */
 	struct reply *reply;           /* shared; we write it */
+	uint32_t *claim;               /* shared; both sides decide by it */
 	uint32_t slot;
 	struct instruction *instruction; /* NULL: this slot has no vCPU */
+	uint32_t answer_bytes; /* of data that the present request asks for */
 	uint32_t spin_ns; /* how long to spin for the next request before sleeping; 0: not at all */
 };
 

@@ -367,7 +367,7 @@ static void account_death(struct vm *vm)
 			atomic_store(&w->began_ns, monotonic_ns());
 		else if (vm->active.killed_for && vm->active.killed_for != i + 1)
 			continue;
-		if (!__atomic_compare_exchange_n(&mailbox_reply(vm->replies.at, i)->claim, &begun, 0, false,
+		if (!__atomic_compare_exchange_n(mailbox_claim(vm->replies.at, i), &begun, 0, false,
 						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			continue;
 		if (atomic_load(&w->deaths_seq) != seq)

@@ -26,6 +26,7 @@ void handoff_init(struct handoff *h, struct vm *vm, uint32_t slot)
 	h->watch = &vm->watch[slot];
 	h->queue = mailbox_queue(vm->requests.at, slot);
 	h->reply = mailbox_reply(vm->replies.at, slot);
+	h->claim = mailbox_claim(vm->replies.at, slot);
 	h->spin_ns = vm->machine.handoff == HANDOFF_SPIN ? vm->machine.spin_ns : 0;
 }
 
@@ -98,13 +99,14 @@ void handoff_send(struct handoff *h)
 	wake_worker(h->reply);
 }
 
-/* The watchdog has decided, or the worker says that it has: then there is no reply, only an acknowledgement.
- */
+/* The watchdog has decided, or tried to and the claim says that it has: then there is no reply, only an
+ * acknowledgement. */
 static bool completed_by_force(struct handoff *h)
 {
-	return h->watch &&
-	       (atomic_load_explicit(&h->watch->forced_seq, memory_order_acquire) == h->seq ||
-		__atomic_load_n(&h->reply->claim, __ATOMIC_ACQUIRE) == CLAIM(h->seq, CLAIM_CANCELLED));
+	if (!h->watch || atomic_load_explicit(&h->watch->forcing_seq, memory_order_acquire) != h->seq)
+		return false;
+	return atomic_load_explicit(&h->watch->forced_seq, memory_order_acquire) == h->seq ||
+	       __atomic_load_n(h->claim, __ATOMIC_ACQUIRE) == CLAIM(h->seq, CLAIM_CANCELLED);
 }
 
 /* Forgets the posts: they have been waited for. */
@@ -138,6 +140,7 @@ static int abandon(struct handoff *h)
 static int take_reply(struct handoff *h, struct reply *reply)
 {
 	const size_t what = offsetof(struct reply, device); /* before it: words that both sides watch */
+	const bool is_long = request_answer_bytes(handoff_sent(h)) > REPLY_SHORT;
 	const char *wrong;
 
 	if (completed_by_force(h))
@@ -148,7 +151,9 @@ static int take_reply(struct handoff *h, struct reply *reply)
 	}
 	reply->seq = h->seq;
 	reply->sleeping = 0;
-	memcpy((uint8_t *)reply + what, (const uint8_t *)h->reply + what, sizeof(*reply) - what);
+	memcpy((uint8_t *)reply + what, (const uint8_t *)h->reply + what, offsetof(struct reply, data) + REPLY_SHORT - what);
+	if (is_long)
+		memcpy(reply->data + REPLY_SHORT, h->reply->data + REPLY_SHORT, MAILBOX_DATA - REPLY_SHORT);
 	/* The compiler knows that both are equal now, and might look at the shared one again; not behind
 	 * this. */
 	__asm__ volatile("" : : "r"(reply) : "memory");

@@ -37,6 +37,7 @@ struct handoff {
 	struct core *core;           /* in-process; NULL: sandboxed */
 	struct request_queue *queue; /* ours to write */
 	struct reply *reply;         /* the emulator's to write, but for what mailbox.h says */
+	uint32_t *claim;             /* anybody's */
 	uint32_t slot;
 	uint32_t seq;        /* of the last request sent */
 	uint32_t done;       /* last one that was seen to be answered */

@@ -47,6 +47,8 @@ struct watch {
 	_Atomic uint64_t began_ns;  /* since when the owner waits for what is under way (owner, takeover); 0: it does not */
 	_Atomic uint64_t posted_ns; /* when the first of those posts was sent that the owner has not waited for; 0: none */
 	_Atomic uint32_t
+		forcing_seq; /* the watchdog has tried to decide about this request: only then its claim has to be looked at */
+	_Atomic uint32_t
 		forced_seq; /* the watchdog has completed this request by force; the owner forgets old ones */
 	_Atomic int repin_to; /* with it: CPU to go to before the guest is entered, -1: stay (watchdog) */
 	_Atomic uint32_t forces; /* how many requests of this slot have been (watchdog) */

@@ -113,7 +113,7 @@ static void wake_owner(struct watchdog *d, uint32_t slot)
 
 static uint32_t claimed(struct watchdog *d, uint32_t slot)
 {
-	return __atomic_load_n(&mailbox_reply(d->vm->replies.at, slot)->claim, __ATOMIC_SEQ_CST);
+	return __atomic_load_n(mailbox_claim(d->vm->replies.at, slot), __ATOMIC_SEQ_CST);
 }
 
 /*
@@ -123,7 +123,7 @@ static uint32_t claimed(struct watchdog *d, uint32_t slot)
  */
 static bool cancel(struct watchdog *d, uint32_t slot, uint32_t seq)
 {
-	uint32_t *claim = &mailbox_reply(d->vm->replies.at, slot)->claim;
+	uint32_t *claim = mailbox_claim(d->vm->replies.at, slot);
 	uint32_t before = claimed(d, slot);
 
 	for (int tries = 0; tries < 3 && before != CLAIM(seq, CLAIM_COMMITTED); tries++)
@@ -183,6 +183,7 @@ static void force(struct watchdog *d, uint32_t slot, uint32_t seq, uint64_t now_
 		return;
 	to = choose_cpu(d, slot, now_ns);
 	atomic_store(&w->repin_to, to);
+	atomic_store(&w->forcing_seq, seq); /* before the worker can acknowledge it */
 	if (!cancel(d, slot, seq)) {
 		atomic_store(&w->repin_to, -1);
 		return;

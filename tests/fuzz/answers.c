@@ -268,6 +268,7 @@ static void answer(void)
 		vm_stop(&vm, EXIT_GUEST_ENDED, "enough");
 		break;
 	case 1: /* the watchdog has had enough */
+		atomic_store(&vm.watch[0].forcing_seq, seq);
 		atomic_store(&vm.watch[0].forced_seq, seq);
 		break;
 	case 2:

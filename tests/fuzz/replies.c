@@ -30,9 +30,14 @@ static struct race {
 } races[RACES];
 static unsigned race_count, reads;
 
+/* A word of the reply; the claim stands for the one that means nothing. */
 static void write_reply(uint8_t at, uint32_t value)
 {
-	__atomic_store_n((uint32_t *)hostile + at % (sizeof(*hostile) / 4), value, __ATOMIC_RELAXED);
+	const size_t word = at % (sizeof(*hostile) / 4);
+
+	__atomic_store_n(word == offsetof(struct reply, unused) / 4 ? mailbox_claim(vm.replies.at, 0)
+								     : (uint32_t *)hostile + word,
+			 value, __ATOMIC_RELAXED);
 }
 
 void shared_read(const void *at, size_t bytes)
@@ -149,7 +154,7 @@ static void step(struct input *in)
 		write_reply(what >> 3, input_value(in));
 		break;
 	case 4:
-		input_copy(in, (uint8_t *)hostile + offsetof(struct reply, claim), 1u + (what >> 3));
+		input_copy(in, (uint8_t *)hostile + offsetof(struct reply, device), 1u + (what >> 3));
 		break;
 	case 5:
 		add_race(in);
@@ -162,6 +167,7 @@ static void step(struct input *in)
 			post(in);
 			break;
 		}
+		atomic_store(&vm.watch[0].forcing_seq, what & 8 ? h.seq : h.seq - 1);
 		atomic_store(&vm.watch[0].forced_seq, what & 8 ? h.seq : h.seq - 1);
 		break;
 	}
@@ -182,6 +188,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	memset(mailbox_queue(vm.requests.at, 0), 0, sizeof(struct request_queue));
 	memset(hostile, 0, sizeof(*hostile));
+	*mailbox_claim(vm.replies.at, 0) = 0;
 	memset(vm.watch, 0, sizeof(vm.watch[0]));
 	memset(&vm.stop, 0, sizeof(vm.stop));
 	race_count = reads = 0;

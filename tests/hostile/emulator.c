@@ -369,7 +369,7 @@ static void acknowledges(void)
 			struct reply *to = mailbox_reply(replies, slot);
 
 			if (!queue_has(mailbox_queue(requests, slot), seq) ||
-			    __atomic_load_n(&to->claim, __ATOMIC_SEQ_CST) != CLAIM(seq, CLAIM_CANCELLED))
+			    __atomic_load_n(mailbox_claim(replies, slot), __ATOMIC_SEQ_CST) != CLAIM(seq, CLAIM_CANCELLED))
 				continue;
 			done[slot] = seq;
 			__atomic_store_n(&to->seq, seq, __ATOMIC_SEQ_CST);

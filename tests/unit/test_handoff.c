@@ -43,7 +43,7 @@ static void *honest(void *arg)
 	static struct core core;
 	struct guest_memory memory = {0};
 	struct worker w = {.core = &core, .queue = h.queue, .reply = mailbox_reply(vm.replies.at, 0),
-			   .spin_ns = *(uint32_t *)arg};
+			   .claim = mailbox_claim(vm.replies.at, 0), .spin_ns = *(uint32_t *)arg};
 
 	core_init(&core, &none, NULL, &memory);
 	worker_run(&w);
@@ -77,6 +77,53 @@ START_TEST(many_requests_in_each_mode)
 	ask(REQUEST_QUIT);
 	handoff_send(&h);
 	pthread_join(emulator, NULL);
+}
+END_TEST
+
+/* Longer ones than fit the line that dvmm watches; the second line is not touched by others. */
+START_TEST(answers_of_any_length_are_whole)
+{
+	const uint8_t *second = mailbox_reply(vm.replies.at, 0)->data + REPLY_SHORT;
+	uint32_t spin = 20000;
+	struct reply reply;
+
+	pthread_create(&emulator, NULL, honest, &spin);
+	for (uint32_t count = 1; count <= MAILBOX_DATA; count++) {
+		ask(REQUEST_READ);
+		handoff_request(&h)->count = count;
+		memset(&reply, 0, sizeof(reply));
+		ck_assert_int_eq(handoff_call(&h, &reply), 0);
+		for (uint32_t i = 0; i < count; i++)
+			ck_assert_uint_eq(reply.data[i], 0xff);
+		ck_assert_uint_eq(*second, count > REPLY_SHORT ? 0xff : 0);
+	}
+	ask(REQUEST_QUIT);
+	handoff_send(&h);
+	pthread_join(emulator, NULL);
+}
+END_TEST
+
+/* The worker can acknowledge before the watchdog has gone on from its decision; an emulator that says so of itself has not
+ * been completed by anybody. */
+START_TEST(a_decision_is_seen_with_the_acknowledgement)
+{
+	struct reply *shared = mailbox_reply(vm.replies.at, 0), reply;
+
+	ask(REQUEST_READ);
+	handoff_send(&h);
+	*mailbox_claim(vm.replies.at, 0) = CLAIM(1, CLAIM_CANCELLED);
+	if (_i)
+		atomic_store(&vm.watch[0].forcing_seq, 1);
+	shared->seq = 1;
+	ck_assert_int_eq(handoff_poll(&h, 0, &reply), _i ? -ETIME : 0);
+	ck_assert(!handoff_busy(&h));
+	/* It tried about the next one too, which had been committed. */
+	ask(REQUEST_READ);
+	handoff_send(&h);
+	atomic_store(&vm.watch[0].forcing_seq, 2);
+	*mailbox_claim(vm.replies.at, 0) = CLAIM(2, CLAIM_COMMITTED);
+	shared->seq = 2;
+	ck_assert_int_eq(handoff_poll(&h, 0, &reply), 0);
 }
 END_TEST
 
@@ -323,7 +370,7 @@ START_TEST(a_claim_that_never_rests_bounds_nothing)
 
 	start_watchdog(2);
 	died = (struct pollfd){.fd = vm.active.pidfd, .events = POLLIN};
-	pthread_create(&emulator, NULL, change_claim, &mailbox_reply(vm.replies.at, 0)->claim);
+	pthread_create(&emulator, NULL, change_claim, mailbox_claim(vm.replies.at, 0));
 	ask(REQUEST_READ);
 	handoff_send(&h);
 	ck_assert_int_eq(poll(&died, 1, 30000), 1);
@@ -371,7 +418,7 @@ START_TEST(posts_that_are_never_answered_are_forced)
 	while (atomic_load(&vm.watch[0].forced_seq) != 1)
 		usleep(1000);
 	ck_assert_uint_eq(__atomic_load_n(&h.queue->cancelled, __ATOMIC_SEQ_CST), 1);
-	ck_assert_uint_eq(__atomic_load_n(&shared->claim, __ATOMIC_SEQ_CST), CLAIM(1, CLAIM_CANCELLED));
+	ck_assert_uint_eq(__atomic_load_n(mailbox_claim(vm.replies.at, 0), __ATOMIC_SEQ_CST), CLAIM(1, CLAIM_CANCELLED));
 	__atomic_store_n(&shared->seq, 1, __ATOMIC_SEQ_CST); /* in time: the second one has its own N quanta */
 	while (atomic_load(&vm.watch[0].forced_seq) != 2)
 		usleep(1000);
@@ -422,6 +469,8 @@ int main(void)
 
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_set_timeout(t, 60);
+	tcase_add_test(t, answers_of_any_length_are_whole);
+	tcase_add_loop_test(t, a_decision_is_seen_with_the_acknowledgement, 0, 2);
 	tcase_add_loop_test(t, many_requests_in_each_mode, 0, 4);
 	tcase_add_test(t, numbers_come_again);
 	tcase_add_test(t, stop_ends_a_wait);

@@ -300,7 +300,8 @@ END_TEST
 
 static struct request_queue queue;
 static struct reply reply;
-static struct worker worker = {.core = &core, .queue = &queue, .reply = &reply};
+static uint32_t claim;
+static struct worker worker = {.core = &core, .queue = &queue, .reply = &reply, .claim = &claim};
 
 static void *worker_main(void *arg)
 {
@@ -361,9 +362,9 @@ START_TEST(requests_and_cancellations)
 	ck_assert_int_eq(pthread_create(&thread, NULL, worker_main, NULL), 0);
 	write_scratch(1, 0x11);
 	ck_assert_uint_eq(scratch(), 0x11);
-	ck_assert_uint_eq(__atomic_load_n(&reply.claim, __ATOMIC_ACQUIRE), CLAIM(1, CLAIM_COMMITTED));
+	ck_assert_uint_eq(__atomic_load_n(&claim, __ATOMIC_ACQUIRE), CLAIM(1, CLAIM_COMMITTED));
 	/* Completed by force before the worker has seen it: acknowledged, and nothing has happened. */
-	__atomic_store_n(&reply.claim, CLAIM(2, CLAIM_CANCELLED), __ATOMIC_SEQ_CST);
+	__atomic_store_n(&claim, CLAIM(2, CLAIM_CANCELLED), __ATOMIC_SEQ_CST);
 	write_scratch(2, 0x22);
 	ck_assert_uint_eq(scratch(), 0x11);
 	queue.cancelled = 3;
@@ -435,7 +436,7 @@ START_TEST(instructions_that_were_committed_are_finished)
 	answer.stores.count = 1;
 	answer.stores.entry[0] = (struct x86_store){.gpa = DATA, .size = 1, .data = {0x77}};
 	worker.instruction = &instruction;
-	reply.claim = CLAIM(1, CLAIM_COMMITTED);
+	claim = CLAIM(1, CLAIM_COMMITTED);
 	queue_at(&queue, 1)->kind = REQUEST_X86;
 	queue_at(&queue, 1)->seq = 1;
 	ck_assert_int_eq(pthread_create(&thread, NULL, worker_main, NULL), 0);
