@@ -182,6 +182,7 @@ static void child_main(const struct sandbox_spawn *spec, int channel, int exe, b
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* until the ids change; if dvmm is dead already, there is no "go" */
 	setpgid(0, 0);
 	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP))
 		child_fail(channel, STAGE_NAMESPACES);

@@ -141,6 +141,40 @@ START_TEST(a_start_that_hangs_is_given_up)
 }
 END_TEST
 
+/* Stopped on its way, before dvmm dies, it would stay for ever. */
+START_TEST(a_child_that_is_stopped_early_dies_with_dvmm)
+{
+	char *argv[] = {"dvmm-emulator", "--emulator", "none", NULL};
+	struct sandbox_spawn spec = {open("/proc/self/exe", O_PATH | O_CLOEXEC), argv, NULL, 0};
+	struct sandbox_child child;
+	pid_t dvmm, stopped;
+	int status, ends[2];
+
+	if (!become(_i))
+		return;
+	ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(pipe(ends), 0);
+	dvmm = fork();
+	if (dvmm == 0) {
+		if (sandbox_spawn(&spec, &child, start_error))
+			_exit(1);
+		while (getpgid(child.pid) != child.pid) /* then it makes its namespaces, which takes a while */
+			;
+		if (kill(child.pid, SIGSTOP) ||
+		    waitpid(child.pid, &status, WUNTRACED) != child.pid || !WIFSTOPPED(status))
+			_exit(1);
+		status = (int)write(ends[1], &child.pid, sizeof(child.pid));
+		for (;;)
+			pause();
+	}
+	ck_assert_int_eq(read(ends[0], &stopped, sizeof(stopped)), sizeof(stopped));
+	ck_assert_int_eq(kill(dvmm, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(dvmm, &status, 0), dvmm);
+	ck_assert_int_eq(waitpid(stopped, &status, 0), stopped);
+	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+END_TEST
+
 static void write_text(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY);
@@ -223,6 +257,7 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(tests, it_may_run_where_we_may, 0, 2);
 	tcase_add_loop_test(tests, a_failed_start_says_why_and_leaves_nobody, 0, 2);
 	tcase_add_test(tests, a_start_that_hangs_is_given_up);
+	tcase_add_loop_test(tests, a_child_that_is_stopped_early_dies_with_dvmm, 0, 2);
 	tcase_add_loop_test(tests, without_user_namespaces_root_goes_on_and_others_are_told, 0, 3);
 	return run_in_children(tests, "sandbox_spawn");
 }
