@@ -96,7 +96,7 @@ static void serve(struct worker *w, uint32_t seq)
 		return;
 	}
 	/* Cancelled: dvmm has no use for a reply, but waits for the acknowledgement before it asks again. */
-	if (__atomic_load_n(&w->queue->cancelled, __ATOMIC_RELAXED) == seq || !open_claim(w, seq) ||
+	if (__atomic_load_n(&w->queue->cancelled, __ATOMIC_ACQUIRE) == seq || !open_claim(w, seq) ||
 	    !core_request(w->core, &client, &request))
 		__atomic_store_n(&w->reply->seq, seq, __ATOMIC_SEQ_CST);
 }

@@ -9,13 +9,13 @@
  * is kicked, so that it waits for them. Who posts the first one sees to it that we do not sleep for longer
  * than twice that.
  *
- * Completing by force takes three steps, in this order, each of which may be the one that the vCPU sees
- * first:
+ * Completing by force takes four steps, in this order. From the third on, each may be the one that the vCPU sees first:
  *
  *     where to        repin_to, if the rate limit allows a move
- *     the decision    claim: from here on the worker cannot commit any more (if it has, there is nothing to
- * force) the word        forced_seq, request.cancelled, and a wake-up, again at each look until the worker
- * has acknowledged
+ *     the attempt     forcing_seq: now the vCPU looks at the claim before it takes a reply to this request. Before the
+ *                     decision, because the worker can acknowledge that at once
+ *     the decision    claim: from here on the worker cannot commit any more. If it has, there is nothing to force
+ *     the word        forced_seq, request.cancelled, and a wake-up, again at each look until the worker has acknowledged
  *
  * Where it runs: on any allowed CPU, and as a real-time thread where that is permitted, so that no CPU full
  * of stuck operations can starve it. Where it is not permitted: it sleeps nearly all the time, and the fair
@@ -119,14 +119,20 @@ static uint32_t claimed(struct watchdog *d, uint32_t slot)
 /*
  * Takes the decision from the worker. An honest one changes its claim twice in a request, to open and to
  * committed, so at the third try there is a winner. Against one that changes it all the time nobody may try
- * for ever: it is treated as one that does not answer.
+ * for ever: it is treated as one that does not answer. The request may also have been answered since we looked, and the
+ * claim be that of the next one, which is not ours to take.
  */
+static bool decided_or_past(uint32_t claim, uint32_t seq)
+{
+	return claim && (int32_t)(claim - CLAIM(seq, CLAIM_COMMITTED)) >= 0; /* 0: of none */
+}
+
 static bool cancel(struct watchdog *d, uint32_t slot, uint32_t seq)
 {
 	uint32_t *claim = mailbox_claim(d->vm->replies.at, slot);
 	uint32_t before = claimed(d, slot);
 
-	for (int tries = 0; tries < 3 && before != CLAIM(seq, CLAIM_COMMITTED); tries++)
+	for (int tries = 0; tries < 3 && !decided_or_past(before, seq); tries++)
 		if (__atomic_compare_exchange_n(claim, &before, CLAIM(seq, CLAIM_CANCELLED), false,
 						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			return true;

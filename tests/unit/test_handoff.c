@@ -377,6 +377,23 @@ START_TEST(a_claim_that_never_rests_bounds_nothing)
 }
 END_TEST
 
+/* It has been answered while the watchdog made up its mind, and the worker has begun the next one. */
+START_TEST(a_decision_that_comes_too_late_takes_no_other_request)
+{
+	static const uint32_t later[] = {CLAIM(2, CLAIM_OPEN), CLAIM(2, CLAIM_COMMITTED), CLAIM(1, CLAIM_COMMITTED)};
+	struct pollfd died;
+
+	start_watchdog(2);
+	died = (struct pollfd){.fd = vm.active.pidfd, .events = POLLIN};
+	*mailbox_claim(vm.replies.at, 0) = later[_i];
+	ask(REQUEST_READ);
+	handoff_send(&h);
+	ck_assert_int_eq(poll(&died, 1, 30000), 1); /* as far as the watchdog can see it never answers */
+	ck_assert_uint_eq(*mailbox_claim(vm.replies.at, 0), later[_i]);
+	ck_assert_uint_ne(atomic_load(&vm.watch[0].forced_seq), 1);
+}
+END_TEST
+
 /* As an emulator does that is stopped between the two, or that wants its vCPU to sleep for ever. */
 static void *answer_and_wake_nobody(void *arg)
 {
@@ -477,6 +494,7 @@ int main(void)
 	tcase_add_test(t, poll_does_not_wait_for_ever);
 	tcase_add_test(t, a_wrong_sequence_is_a_lie);
 	tcase_add_test(t, a_claim_that_never_rests_bounds_nothing);
+	tcase_add_loop_test(t, a_decision_that_comes_too_late_takes_no_other_request, 0, 3);
 	tcase_add_test(t, a_reply_without_a_wake_up_is_found);
 	tcase_add_test(t, a_full_queue_is_a_call);
 	tcase_add_test(t, what_must_not_lie_is_not_posted_to_a_sleeper);
