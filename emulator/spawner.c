@@ -19,7 +19,7 @@
 #include "emulator/image.h"
 #include "emulator/mailbox.h"
 
-#if !defined(HAVE__FORK) || defined(__SANITIZE_THREAD__)
+#if !defined(HAVE__FORK) || defined(DVMM_ASAN) /* the sanitizers have threads and locks of their own */
 #define _Fork fork
 #endif
 
