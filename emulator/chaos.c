@@ -119,6 +119,7 @@ static void scribble_replies(uint32_t arg, bool forge)
 			__atomic_store_n(&r->seq, awaited, __ATOMIC_SEQ_CST);
 		} else {
 			scribble(r, sizeof(*r), &seed);
+			scribble(mailbox_claim(replies, slot), sizeof(uint32_t), &seed);
 		}
 		futex_wake(&r->seq);
 	}

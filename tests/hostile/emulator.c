@@ -243,8 +243,10 @@ static void *change_replies(void *arg)
 	static const uint32_t device[] = {0, REPLY_NO_DEVICE, 1 << 30};
 
 	for (uint64_t i = 0;; i++) {
-		struct reply *r = mailbox_reply(replies, (uint32_t)(i % (machine->vcpus + 1)));
+		const uint32_t slot = (uint32_t)(i % (machine->vcpus + 1));
+		struct reply *r = mailbox_reply(replies, slot);
 
+		*mailbox_claim(replies, slot) = CLAIM(r->seq + 1, i / 2 % 3); /* cancelled, too, which nobody has asked for */
 		r->device = device[i % 3];
 		r->count = i % 5 ? 0 : UINT32_MAX;
 		r->sleeping = i & 1;
