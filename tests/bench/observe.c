@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -107,6 +108,7 @@ static volatile struct load_block *map_block(pid_t pid)
 {
 	char path[64], target[128];
 	void *block = MAP_FAILED;
+	struct stat st;
 
 	for (int number = 0; number < 256 && block == MAP_FAILED; number++) {
 		ssize_t n;
@@ -120,7 +122,9 @@ static volatile struct load_block *map_block(pid_t pid)
 		fd = open(path, O_RDWR | O_CLOEXEC);
 		if (fd < 0)
 			break;
-		block = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, LOAD_BLOCK);
+		/* It has no size at first, and looking beyond its end would be SIGBUS. */
+		if (fstat(fd, &st) == 0 && st.st_size >= LOAD_BLOCK + 4096)
+			block = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, LOAD_BLOCK);
 		close(fd);
 	}
 	return block == MAP_FAILED ? NULL : block;
