@@ -3,8 +3,8 @@
  * The spawner: the process from which emulators are split off, and all that dvmm and it say to each other.
  *
  * dvmm starts the program dvmm-emulator once, as process 1 of new namespaces (seccomp/spawn.h). It maps the shared
- * files, enters the sandbox, builds the filters, and is then the spawner: it waits for orders and forks an
- * emulator for each START. What is slow - namespaces, exec, relocation, filters - is so paid for once, a new
+ * files, enters the sandbox, builds the filter, and is then the spawner: it waits for orders and forks an
+ * emulator for each START. What is slow - namespaces, exec, relocation - is so paid for once, a new
  * emulator is there within a fraction of a millisecond, and what emulators never write to they share.
  *
  * It never touches what a guest or an emulator has written, but for thread ids (see MOVE). It has no capability, file

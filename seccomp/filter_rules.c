@@ -35,7 +35,8 @@
 #define FUTEX_TIMED(op) { 1, U32 & ~(uint64_t)(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME), op }
 #define NOT(n, bits) { n, bits, 0 }
 
-/* Linux 6.7 and later. No argument makes anything else of them, so none is looked at: a hand-off has two of these calls. */
+/* Linux 6.7 and later. All that arguments can make of them is another wait or wake-up - one with a timeout, say, or of
+ * threads on one NUMA node - so none is looked at: a hand-off has two of these calls, and what is not looked at costs nothing. */
 #define FUTEX_RULES                                                                                         \
 	{ SYS_futex_wake, FILTER_ANY, {}, "wake the other side of a hand-off" },                            \
 	{ SYS_futex_wait, FILTER_ANY, {}, "wait for the other side" },

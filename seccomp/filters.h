@@ -15,7 +15,7 @@
  * have is for the caller to make sure, by a barrier behind it.
  *
  * What the rules ask of the code of a filtered thread:
- *   - emulator: futex waits have no timeout; reads and writes are of 8 bytes on the eventfds; clocks are
+ *   - emulator: waits by futex(2) have no timeout; reads and writes are of 8 bytes on the eventfds; clocks are
  *     CLOCK_REALTIME and CLOCK_MONOTONIC; getrandom() has no flags; a thread ends by syscall(SYS_exit) or
  *     _exit(), never by returning from its start function (the C library would give back its stack first).
  *     Mutexes and barriers are fine, condition variables are not; no malloc, no stdio;

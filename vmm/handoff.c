@@ -58,7 +58,7 @@ static void sequence(struct handoff *h)
 	PROBE4(handoff, h->slot, handoff_sent(h)->kind, handoff_sent(h)->addr,
 	       handoff_sent(h)->size * handoff_sent(h)->count);
 	/* Numbers come again after 2^32 requests; what an old one says must not be taken for word of the new
-	 * one. */
+	 * one. (An old forcing_seq only has the claim looked at.) */
 	if (__atomic_load_n(&h->queue->cancelled, __ATOMIC_RELAXED) == h->seq)
 		__atomic_store_n(&h->queue->cancelled, harmless, __ATOMIC_RELAXED);
 	if (atomic_load_explicit(&h->watch->forced_seq, memory_order_relaxed) == h->seq)
