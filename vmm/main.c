@@ -419,15 +419,17 @@ static void collect_vcpus(struct vm *v)
 	}
 }
 
-/* What exit would do, at the same time as the emulators die. The I/O thread of --emulation=in-process
+/* What exit would do, at the same time as the emulators die: so does the watchdog's thread. The I/O thread of --emulation=in-process
  * still has the guest's memory. */
 static void dismantle(struct vm *v)
 {
 	for (uint32_t i = 0; i < v->machine.vcpus; i++)
 		vcpu_destroy(&v->vcpu[i]);
 	close(v->vm_fd);
-	if (!v->options->in_process)
-		munmap(v->ram.at, v->ram.bytes);
+	if (v->options->in_process)
+		return;
+	munmap(v->ram.at, v->ram.bytes);
+	close(v->ram.fd);
 }
 
 /* Ends the emulator and gives the disks' locks back now. Left to the kernel, locks go when the last reference
@@ -473,6 +475,7 @@ static int run(struct vm *v, int signal_fd, int dump_fd)
 	watch(v, signal_fd);
 	collect_vcpus(v);
 	emulator_kill_all(v);
+	watchdog_end(v);
 	console_terminal_restore();
 	dismantle(v);
 	release_disks(v);

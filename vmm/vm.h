@@ -127,6 +127,7 @@ struct vm {
 	struct {
 		_Atomic uint64_t next_ns; /* when it looks next; UINT64_MAX: it is about to decide that */
 		uint32_t bell;            /* futex: incremented to have it look now */
+		atomic_bool over;         /* nothing is left to be watched */
 	} watchdog;
 	_Atomic uint32_t posters[MACHINE_MAX_DEVICES]; /* bit n: slot n has posted to it, and not waited for that yet */
 	int beat_write_fd;    /* the other end of machine.beat_fd, ours alone; does not block */
@@ -214,6 +215,8 @@ bool emulator_wait_gone(struct vm *vm);
 
 /* vmm/watchdog.c: the thread that bounds operations. */
 int watchdog_start(struct vm *vm, struct failure *f);
+/* When no vCPU runs any more: the thread ends before long. Nobody waits for that. */
+void watchdog_end(struct vm *vm);
 /* Asks the active emulator's I/O thread to show that it works. With emulator_lock. */
 void watchdog_ask_io(struct vm *vm, uint64_t now_ns);
 /* Looks at all slots now, and does what is due; returns when to look again. Any thread. */

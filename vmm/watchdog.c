@@ -371,7 +371,7 @@ static void look_and_sleep(struct vm *vm)
 		return;
 	pause = timespec_of(next_ns - now_ns);
 	futex_wait(&vm->watchdog.bell, bell, &pause);
-	if (__atomic_load_n(&vm->watchdog.bell, __ATOMIC_SEQ_CST) != bell) {
+	if (__atomic_load_n(&vm->watchdog.bell, __ATOMIC_SEQ_CST) != bell && !atomic_load(&vm->watchdog.over)) {
 		pause = timespec_of(next_ns < rest_ns ? next_ns : rest_ns);
 		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &pause, NULL);
 	}
@@ -391,8 +391,16 @@ static void *watchdog_main(void *arg)
 	pthread_mutex_lock(&d->vm->emulator_lock);
 	watchdog_ask_io(d->vm, monotonic_ns());
 	pthread_mutex_unlock(&d->vm->emulator_lock);
-	for (;;)
+	while (!atomic_load(&d->vm->watchdog.over))
 		look_and_sleep(d->vm);
+	return NULL;
+}
+
+void watchdog_end(struct vm *vm)
+{
+	atomic_store(&vm->watchdog.over, true);
+	__atomic_fetch_add(&vm->watchdog.bell, 1, __ATOMIC_SEQ_CST);
+	futex_wake(&vm->watchdog.bell);
 }
 
 int watchdog_start(struct vm *vm, struct failure *f)
