@@ -185,7 +185,7 @@ bool native_init(void)
 	uint32_t low, high;
 
 	if (!processor_suits()) {
-		fprintf(stderr, "this processor has no XSAVE, AVX or FSGSBASE\n");
+		fprintf(stderr, "this processor has no XSAVE, AVX or FSGSBASE, or more state than is compared (AMX)\n");
 		return false;
 	}
 	if (!map(WAY_OUT, 4096, PROT_READ | PROT_WRITE | PROT_EXEC) ||
