@@ -14,6 +14,7 @@
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -395,6 +396,38 @@ START_TEST(a_call_passes_or_ends_in_sigsys)
 }
 END_TEST
 
+static void *call_later(void *arg)
+{
+	while (!__atomic_load_n((bool *)arg, __ATOMIC_ACQUIRE))
+		;
+	syscall(SYS_socket, 2, 1, 0);
+	syscall(SYS_exit_group, 0);
+	return NULL;
+}
+
+/* Also of one that was there before it. */
+START_TEST(a_filter_of_the_process_is_that_of_threads_there_are)
+{
+	static bool go;
+	pthread_t thread;
+	struct filter f;
+	int status;
+	pid_t pid;
+
+	filter_build(&f, FILTER_EMULATOR, -1);
+	pid = fork();
+	if (pid == 0) {
+		if (pthread_create(&thread, NULL, call_later, &go) || filter_load_process(&f))
+			syscall(SYS_exit_group, 1);
+		__atomic_store_n(&go, true, __ATOMIC_RELEASE);
+		for (;;)
+			;
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+}
+END_TEST
+
 /* dvmm's handler of SIGSYS must get to run, put the terminal right and say why. */
 static void on_sigsys(int signo)
 {
@@ -442,6 +475,7 @@ int main(void)
 	tcase_set_timeout(rules, 60);
 	tcase_add_loop_test(processes, a_call_passes_or_ends_in_sigsys, 0,
 			    sizeof(probes) / sizeof(probes[0]));
+	tcase_add_test(processes, a_filter_of_the_process_is_that_of_threads_there_are);
 	tcase_add_loop_test(processes, dvmm_can_handle_sigsys, 0, 2);
 	tcase_set_timeout(processes, 60);
 	suite_add_tcase(suite, rules);
