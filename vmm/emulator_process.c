@@ -481,10 +481,10 @@ void emulator_kill_all(struct vm *vm)
 
 	if (vm->spawner.process.pidfd < 0)
 		return;
-	spawner_kill(&vm->spawner);
 	for (int i = 0; i < 2; i++)
 		if (pidfds[i] >= 0)
 			syscall(SYS_pidfd_send_signal, pidfds[i], SIGKILL, NULL, 0);
+	spawner_kill(&vm->spawner);
 }
 
 bool emulator_wait_gone(struct vm *vm)

@@ -419,8 +419,8 @@ static void collect_vcpus(struct vm *v)
 	}
 }
 
-/* What exit would do, at the same time as the emulators die: so does the watchdog's thread. The I/O thread of --emulation=in-process
- * still has the guest's memory. */
+/* What exit would do, at the same time as the emulators die, and the watchdog's thread. The I/O thread of
+ * --emulation=in-process still has the guest's memory. */
 static void dismantle(struct vm *v)
 {
 	for (uint32_t i = 0; i < v->machine.vcpus; i++)

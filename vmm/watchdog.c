@@ -116,17 +116,18 @@ static uint32_t claimed(struct watchdog *d, uint32_t slot)
 	return __atomic_load_n(mailbox_claim(d->vm->replies.at, slot), __ATOMIC_SEQ_CST);
 }
 
+/* Is the claim one on this request that is no longer open, or on a later one? */
+static bool decided_or_past(uint32_t claim, uint32_t seq)
+{
+	return claim && (int32_t)(claim - CLAIM(seq, CLAIM_COMMITTED)) >= 0; /* 0: of none */
+}
+
 /*
  * Takes the decision from the worker. An honest one changes its claim twice in a request, to open and to
  * committed, so at the third try there is a winner. Against one that changes it all the time nobody may try
  * for ever: it is treated as one that does not answer. The request may also have been answered since we looked, and the
  * claim be that of the next one, which is not ours to take.
  */
-static bool decided_or_past(uint32_t claim, uint32_t seq)
-{
-	return claim && (int32_t)(claim - CLAIM(seq, CLAIM_COMMITTED)) >= 0; /* 0: of none */
-}
-
 static bool cancel(struct watchdog *d, uint32_t slot, uint32_t seq)
 {
 	uint32_t *claim = mailbox_claim(d->vm->replies.at, slot);
